@@ -1,0 +1,86 @@
+package twitter
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+)
+
+const (
+	maxCalls  = 64       // calls under way at once
+	maxAnswer = 64 << 10 // bytes of an answer, after decompression
+)
+
+// A guard carries the calls that are made for one visitor. It lets a call go
+// to the provider's host only, ends it after the timeout or when the visitor
+// leaves, reads a bounded answer whole, and turns everything but a proper 200
+// into an *Error. A redirect is an error, so nobody follows it.
+type guard struct {
+	*Provider
+	visitor  context.Context
+	call     string
+	identity Identity // of the access_token answer
+}
+
+// RoundTrip implements http.RoundTripper.
+func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.URL.Scheme != g.APIURL.Scheme || r.URL.Host != g.APIURL.Host {
+		return nil, g.unanswered(errors.New("a call to another host"))
+	}
+	ctx, cancel := context.WithTimeout(g.visitor, g.Timeout)
+	defer cancel()
+	select {
+	case g.calls <- struct{}{}:
+		defer func() { <-g.calls }()
+	case <-ctx.Done():
+		return nil, g.unanswered(ctx.Err())
+	}
+
+	answer, err := g.transport.RoundTrip(r.WithContext(ctx))
+	if err != nil {
+		return nil, g.unanswered(err)
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer+1))
+	if err != nil {
+		return nil, g.unanswered(err)
+	}
+	if answer.StatusCode != http.StatusOK {
+		return nil, refusal(g.call, answer, body, g.Now())
+	}
+	if len(body) > maxAnswer || !g.proper(body) {
+		return nil, &Error{Call: g.call, Status: answer.StatusCode, Reason: Garbled}
+	}
+	answer.Body = io.NopCloser(bytes.NewReader(body))
+	return answer, nil
+}
+
+// unanswered is the error of a call without an answer.
+func (g *guard) unanswered(err error) *Error {
+	return &Error{Call: g.call, Reason: Unreachable, cause: err}
+}
+
+// proper tells whether the answer has all it must have, each once and of the
+// right form, and keeps who signed in: oauth1 drops that.
+func (g *guard) proper(body []byte) bool {
+	answer, err := url.ParseQuery(string(body))
+	if err != nil {
+		return false
+	}
+	for _, values := range answer {
+		if len(values) != 1 {
+			return false
+		}
+	}
+	if !opaque.MatchString(answer.Get("oauth_token")) || !opaque.MatchString(answer.Get("oauth_token_secret")) {
+		return false
+	}
+	if g.call == "request_token" {
+		return answer.Get("oauth_callback_confirmed") == "true"
+	}
+	g.identity = Identity{UserID: answer.Get("user_id"), ScreenName: answer.Get("screen_name")}
+	return userID.MatchString(g.identity.UserID) && screenName.MatchString(g.identity.ScreenName)
+}
