@@ -1,0 +1,215 @@
+package routes
+
+import (
+	"crypto/rand"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+	"github.com/labstack/echo/v4/middleware"
+)
+
+var inboundID = regexp.MustCompile(`^[A-Za-z0-9-]{8,64}$`)
+
+// requestID gives every request an id, for the log and the answer. One from
+// outside is kept only when it can do no harm there.
+func (a *app) requestID(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		id := c.Request().Header.Get(echo.HeaderXRequestID)
+		if !inboundID.MatchString(id) {
+			id = rand.Text()
+		}
+		c.Response().Header().Set(echo.HeaderXRequestID, id)
+		return next(c)
+	}
+}
+
+// logged writes one line per request, without the query: it may hold a token.
+func (a *app) logged() echo.MiddlewareFunc {
+	return middleware.RequestLoggerWithConfig(middleware.RequestLoggerConfig{
+		LogMethod: true, LogRoutePath: true, LogStatus: true, LogLatency: true,
+		HandleError: true, // now, so that the status is known
+		LogValuesFunc: func(c echo.Context, v middleware.RequestLoggerValues) error {
+			a.Log.Info("request", "method", v.Method, "route", v.RoutePath, "status", v.Status, "duration_ms", float64(v.Latency.Microseconds())/1000, "id", requestID(c))
+			return nil
+		},
+	})
+}
+
+func requestID(c echo.Context) string {
+	return c.Response().Header().Get(echo.HeaderXRequestID)
+}
+
+// recovered turns a panic into an error like any other.
+func (a *app) recovered() echo.MiddlewareFunc {
+	return middleware.RecoverWithConfig(middleware.RecoverConfig{
+		LogErrorFunc: func(c echo.Context, err error, stack []byte) error {
+			return fmt.Errorf("panic: %w\n%s", err, stack)
+		},
+	})
+}
+
+// documentPolicy is for pages: scripts and styles of our own alone, and no
+// text that turns into HTML but by htmx. answerPolicy is for all that is not
+// a page.
+const (
+	documentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+		"form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types htmx"
+	answerPolicy = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+)
+
+// headers sets what every answer carries.
+func (a *app) headers(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		h := c.Response().Header()
+		h.Set("Content-Security-Policy", answerPolicy)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("X-Frame-Options", "DENY")
+		h.Set("Referrer-Policy", "same-origin")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		h.Set("Origin-Agent-Cluster", "?1")
+		h.Set("Permissions-Policy", "accelerometer=(), camera=(), geolocation=(), gyroscope=(), magnetometer=(), microphone=(), payment=(), usb=()")
+		if a.BaseURL.Scheme == "https" {
+			h.Set("Strict-Transport-Security", "max-age=63072000; includeSubDomains")
+		}
+		return next(c)
+	}
+}
+
+// addressed refuses requests for another host than ours: a page under a wrong
+// name would lose its cookies. Health is asked by address, and a sign-in goes
+// to the right name first, so that it comes back to the same cookies.
+func (a *app) addressed(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		r := c.Request()
+		switch {
+		case a.sameHost(r.Host), c.Path() == "/healthz", c.Path() == "/readyz":
+			return next(c)
+		case r.Method == http.MethodGet && c.Path() == "/login":
+			return a.redirect(c, a.BaseURL.String()+r.URL.RequestURI())
+		}
+		return echo.NewHTTPError(http.StatusMisdirectedRequest)
+	}
+}
+
+func (a *app) sameHost(host string) bool {
+	defaultPort := map[string]string{"http": ":80", "https": ":443"}[a.BaseURL.Scheme]
+	trim := func(host string) string { return strings.TrimSuffix(host, defaultPort) }
+	return strings.EqualFold(trim(host), trim(a.BaseURL.Host))
+}
+
+// sameOrigin refuses what another site made the browser send.
+func (a *app) sameOrigin(next echo.HandlerFunc) echo.HandlerFunc {
+	protection := http.NewCrossOriginProtection()
+	return func(c echo.Context) error {
+		if err := protection.Check(c.Request()); err != nil {
+			a.Log.Warn("csrf_refused", "route", c.Path(), "id", requestID(c))
+			return echo.NewHTTPError(http.StatusForbidden)
+		}
+		return next(c)
+	}
+}
+
+// attached makes the request remember its sessions, before gologin clones it.
+func (a *app) attached(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		a.Sessions.Attach(c.Request())
+		return next(c)
+	}
+}
+
+// signedIn is the guard of pages for people who are signed in: it sends all
+// others to sign in, and back here.
+func (a *app) signedIn(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		_, ok, err := a.Sessions.Current(c.Request())
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return a.redirect(c, "/login?next="+url.QueryEscape(a.here(c)))
+		}
+		return next(c)
+	}
+}
+
+// deliberate lets a sign-in start only when somebody wants it: not for a
+// prefetch, nor for an image or a frame that another page holds.
+func (a *app) deliberate(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		dest := c.Request().Header.Get("Sec-Fetch-Dest") // absent in old browsers
+		if speculative(c) || dest != "" && dest != "document" && !(dest == "empty" && htmx(c)) {
+			return echo.NewHTTPError(http.StatusForbidden)
+		}
+		return next(c)
+	}
+}
+
+// speculative tells whether the browser asks before anybody has.
+func speculative(c echo.Context) bool {
+	h := c.Request().Header
+	for _, purpose := range []string{h.Get("Sec-Purpose"), h.Get("Purpose"), h.Get("X-Moz")} {
+		if strings.Contains(strings.ToLower(purpose), "prefetch") || strings.Contains(strings.ToLower(purpose), "prerender") {
+			return true
+		}
+	}
+	return false
+}
+
+// limited refuses more sign-ins than LoginRate from one address.
+func (a *app) limited() echo.MiddlewareFunc {
+	if a.LoginRate == 0 {
+		return func(next echo.HandlerFunc) echo.HandlerFunc { return next }
+	}
+	return middleware.RateLimiterWithConfig(middleware.RateLimiterConfig{
+		Store:               newLimiter(a.LoginRate, a.Now),
+		IdentifierExtractor: func(c echo.Context) (string, error) { return network(c.RealIP()), nil },
+		DenyHandler: func(c echo.Context, _ string, err error) error {
+			if err != nil {
+				return err
+			}
+			a.Log.Warn("rate_limited", "route", c.Path(), "id", requestID(c))
+			return echo.NewHTTPError(http.StatusTooManyRequests)
+		},
+		ErrorHandler: func(_ echo.Context, err error) error { return err },
+	})
+}
+
+// network is what one visitor can be expected to hold: an IPv4 address, or
+// the first 64 bits of an IPv6 one.
+func network(ip string) string {
+	addr, err := netip.ParseAddr(ip)
+	if err != nil {
+		return ip
+	}
+	if addr = addr.Unmap(); addr.Is4() {
+		return addr.String()
+	}
+	prefix, err := addr.WithZone("").Prefix(64)
+	if err != nil {
+		return ip
+	}
+	return prefix.String()
+}
+
+// clientIP returns how to tell a visitor's address: from X-Forwarded-For as
+// far as trusted proxies wrote it, else from the connection.
+func clientIP(trusted []netip.Prefix) echo.IPExtractor {
+	if len(trusted) == 0 {
+		return echo.ExtractIPDirect()
+	}
+	options := []echo.TrustOption{echo.TrustLoopback(false), echo.TrustLinkLocal(false), echo.TrustPrivateNet(false)}
+	for _, prefix := range trusted {
+		options = append(options, echo.TrustIPRange(&net.IPNet{
+			IP:   prefix.Addr().AsSlice(),
+			Mask: net.CIDRMask(prefix.Bits(), prefix.Addr().BitLen()),
+		}))
+	}
+	return echo.ExtractIPFromXFFHeader(options...)
+}

@@ -1,0 +1,115 @@
+package routes
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"perch/assets"
+	"perch/views"
+)
+
+// home shows the first page.
+func (a *app) home(c echo.Context) error {
+	header, err := a.headerProps(c)
+	if err != nil {
+		return err
+	}
+	return a.render(c, http.StatusOK, documentPolicy, views.Home(views.HomeProps{Header: header, Sandbox: a.Sandbox}))
+}
+
+// header shows the header alone. A page that needs sign-in has no header for
+// people who are not signed in: it is left.
+func (a *app) header(c echo.Context) error {
+	header, err := a.headerProps(c)
+	if err != nil {
+		return err
+	}
+	if htmx(c) && header.UserID == "" && needsSignIn(header.Here) {
+		return a.redirect(c, "/")
+	}
+	return a.render(c, http.StatusOK, answerPolicy, views.Header(header))
+}
+
+// account shows who is signed in.
+func (a *app) account(c echo.Context) error {
+	header, err := a.headerProps(c)
+	if err != nil {
+		return err
+	}
+	account, _, err := a.Sessions.Current(c.Request())
+	if err != nil {
+		return err
+	}
+	return a.render(c, http.StatusOK, documentPolicy, views.Account(views.AccountProps{
+		Header:     header,
+		ScreenName: account.ScreenName,
+		SignedInAt: account.SignedInAt,
+		CreatedAt:  account.CreatedAt,
+	}))
+}
+
+// headerProps fills the header, wherever it is shown, and takes the notices
+// that wait: they are shown once.
+func (a *app) headerProps(c echo.Context) (views.HeaderProps, error) {
+	account, _, err := a.Sessions.Current(c.Request())
+	if err != nil {
+		return views.HeaderProps{}, err
+	}
+	props := views.HeaderProps{ScreenName: account.ScreenName, UserID: account.UserID, Here: a.here(c)}
+	if seen(c) {
+		for _, n := range a.Sessions.Notices(c.Request()) {
+			props.Notices = append(props.Notices, views.Notice(n))
+		}
+	}
+	return props, nil
+}
+
+// seen tells whether somebody is going to look at the answer. A notice is not
+// for a HEAD, a prefetch, or a page that only wants to know who is signed in.
+func seen(c echo.Context) bool {
+	return c.Request().Method != http.MethodHead && !speculative(c) && !c.QueryParams().Has("quiet")
+}
+
+// here returns the page that the visitor is on: for a fragment it is htmx or
+// the form that says so.
+func (a *app) here(c echo.Context) string {
+	r := c.Request()
+	if r.Method == http.MethodPost {
+		return localPath(r.PostFormValue("here"))
+	}
+	if current, err := url.Parse(r.Header.Get("HX-Current-URL")); htmx(c) && err == nil && strings.EqualFold(current.Host, a.BaseURL.Host) {
+		return localPath(current.RequestURI())
+	}
+	return localPath(r.URL.RequestURI())
+}
+
+// asset serves what pages load.
+func (a *app) asset(c echo.Context) error {
+	if !assets.Serve(c.Response(), c.Request()) {
+		return echo.ErrNotFound
+	}
+	return nil
+}
+
+// healthy says that the process lives.
+func (a *app) healthy(c echo.Context) error {
+	c.Response().Header().Set("Cache-Control", "no-store")
+	return c.String(http.StatusOK, "ok\n")
+}
+
+// ready says whether to send visitors here: while the database answers.
+func (a *app) ready(c echo.Context) error {
+	c.Response().Header().Set("Cache-Control", "no-store")
+	ctx, cancel := context.WithTimeout(c.Request().Context(), time.Second)
+	defer cancel()
+	if err := a.Ready(ctx); err != nil {
+		a.Log.Warn("not ready", "error", err)
+		return c.String(http.StatusServiceUnavailable, "not ready\n")
+	}
+	return c.String(http.StatusOK, "ok\n")
+}

@@ -1,0 +1,142 @@
+// Package routes is Perch over HTTP: the way in, the route table, and the two
+// ways out.
+package routes
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/a-h/templ"
+	"github.com/labstack/echo/v4"
+	"github.com/labstack/echo/v4/middleware"
+
+	"perch/assets"
+	"perch/internal/session"
+	"perch/internal/twitter"
+)
+
+// Options is what the routes depend on.
+type Options struct {
+	Sessions *session.Sessions
+	Twitter  *twitter.Provider
+
+	// BaseURL is the public origin, without a path. Links, redirects and the
+	// check of the Host header follow it, never the connection.
+	BaseURL *url.URL
+
+	// Ready returns nil while the database answers.
+	Ready func(context.Context) error
+
+	// Sandbox says that Twitter is the sandbox, for the pages to say so.
+	Sandbox bool
+
+	// LoginRate is how many sign-ins may be started per minute and address; 0
+	// for no limit.
+	LoginRate int
+
+	// TrustedProxies are the addresses whose X-Forwarded-For counts.
+	TrustedProxies []netip.Prefix
+
+	Log *slog.Logger     // nowhere when nil
+	Now func() time.Time // time.Now when nil
+}
+
+type app struct{ Options }
+
+// New returns Perch as a handler.
+func New(o Options) http.Handler {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	a := &app{Options: o}
+
+	e := echo.New()
+	e.HTTPErrorHandler = a.problem
+	e.IPExtractor = clientIP(o.TrustedProxies)
+	e.Use(a.requestID, a.logged(), a.recovered(), a.headers, a.addressed, middleware.BodyLimit("64K"), a.sameOrigin, a.attached)
+
+	for _, method := range []string{http.MethodGet, http.MethodHead} {
+		e.Add(method, "/", a.home)
+		e.Add(method, "/header", a.header)
+		e.Add(method, "/account", a.account, a.signedIn)
+		e.Add(method, "/healthz", a.healthy)
+		e.Add(method, "/readyz", a.ready)
+		e.Add(method, assets.Prefix+"*", a.asset)
+	}
+	e.GET("/login", a.login, a.deliberate, a.limited())
+	e.GET("/oauth-authorized", a.callback)
+	e.POST("/logout", a.logout)
+	return e
+}
+
+// needsSignIn tells whether a page is for people who are signed in only.
+func needsSignIn(path string) bool {
+	u, err := url.Parse(path)
+	return err == nil && u.Path == "/account"
+}
+
+// htmx tells whether htmx made the request, which cannot follow a redirect to
+// another origin and swaps whatever comes back.
+func htmx(c echo.Context) bool {
+	return c.Request().Header.Get("HX-Request") == "true"
+}
+
+// render is the one way out with a body.
+func (a *app) render(c echo.Context, status int, policy string, view templ.Component) error {
+	if err := a.Sessions.Save(c.Response(), c.Request()); err != nil {
+		return err
+	}
+	return draw(c, status, policy, view)
+}
+
+// draw makes the view whole before the first byte goes out, so there is never
+// half a page.
+func draw(c echo.Context, status int, policy string, view templ.Component) error {
+	b := buffers.Get().(*bytes.Buffer)
+	defer buffers.Put(b)
+	b.Reset()
+	if err := view.Render(c.Request().Context(), b); err != nil {
+		return err
+	}
+	h := c.Response().Header()
+	h.Set("Content-Security-Policy", policy)
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Length", strconv.Itoa(b.Len()))
+	personal(h)
+	c.Response().WriteHeader(status)
+	_, err := c.Response().Write(b.Bytes())
+	return err
+}
+
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// redirect is the other way out: 303, or for htmx the header that makes it
+// load the page.
+func (a *app) redirect(c echo.Context, to string) error {
+	if err := a.Sessions.Save(c.Response(), c.Request()); err != nil {
+		return err
+	}
+	h := c.Response().Header()
+	personal(h)
+	if htmx(c) {
+		h.Set("HX-Redirect", to)
+		return c.NoContent(http.StatusOK)
+	}
+	return c.Redirect(http.StatusSeeOther, to)
+}
+
+// personal keeps an answer out of every cache: it depends on who asks.
+func personal(h http.Header) {
+	h.Set("Cache-Control", "no-store")
+	h.Set("Vary", "Cookie")
+}
