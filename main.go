@@ -1,0 +1,194 @@
+// Perch signs people in with Twitter (X) and shows it in one header. Without
+// keys it brings its own Twitter, the sandbox, so that the whole flow runs
+// with no account and no network.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+	"github.com/joho/godotenv"
+	"github.com/mattn/go-isatty"
+
+	"perch/internal/config"
+	"perch/internal/sandbox"
+	"perch/internal/session"
+	"perch/internal/store"
+	"perch/internal/twitter"
+	"perch/routes"
+)
+
+type commands struct {
+	config.Settings `embed:""`
+
+	Serve   struct{}         `cmd:"" default:"1" help:"Serve the application, with the sandbox beside it while no keys are set (the default)."`
+	Version kong.VersionFlag `help:"Show the version."`
+}
+
+func main() {
+	dotenv := godotenv.Load() // does not override what is set
+	var c commands
+	k := kong.Parse(&c, kong.Name("perch"), kong.Vars{"version": version()}, kong.Description(
+		"Sign in with Twitter (X), done right. Every setting is a flag, a variable of the environment, or a line of the file .env."))
+	if dotenv != nil && !errors.Is(dotenv, fs.ErrNotExist) {
+		k.Fatalf("The file .env cannot be read: every line has to be NAME=value, or a comment that starts with #.")
+	}
+	settings, err := c.Check(os.ReadFile)
+	k.FatalIfErrorf(err)
+
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	k.FatalIfErrorf(serve(ctx, settings, logger(settings.LogFormat)))
+}
+
+// serve runs the application until ctx is done, and then lets running requests
+// finish.
+func serve(ctx context.Context, c config.Config, log *slog.Logger) error {
+	db, err := store.Open(ctx, c.DatabasePath)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	if len(c.SecretKeys) == 0 {
+		key, err := session.KeyFile(filepath.Join(filepath.Dir(c.DatabasePath), "secret.key"))
+		if err != nil {
+			return err
+		}
+		c.SecretKeys = [][]byte{key}
+	}
+
+	callback := c.BaseURL.String() + "/oauth-authorized"
+	if c.Sandbox {
+		pretend, err := sandbox.New(sandbox.Options{
+			ConsumerKey: c.SandboxConsumerKey, ConsumerSecret: c.SandboxConsumerSecret, Callbacks: []string{callback}, Log: log,
+		})
+		if err != nil {
+			return err
+		}
+		listener, err := sandbox.Listen(ctx, c.SandboxAddr)
+		if err != nil {
+			return err
+		}
+		server := newServer(pretend, log)
+		defer server.Close() // after the application has drained: a sign-in under way still needs it
+		go server.Serve(listener)
+		c.ConsumerKey, c.ConsumerSecret = pretend.ConsumerKey(), pretend.ConsumerSecret()
+	}
+
+	sessions, err := session.New(session.Options{
+		Store: db, SecretKeys: c.SecretKeys, Provider: c.TwitterAPIURL.String(), Secure: c.BaseURL.Scheme == "https",
+		Idle: c.SessionIdle, Lifetime: c.SessionLifetime, Log: log,
+	})
+	if err != nil {
+		return err
+	}
+	go sweep(ctx, sessions, log)
+
+	handler := routes.New(routes.Options{
+		Sessions: sessions,
+		Twitter: twitter.New(twitter.Options{
+			ConsumerKey: c.ConsumerKey, ConsumerSecret: c.ConsumerSecret, APIURL: c.TwitterAPIURL, CallbackURL: callback,
+		}),
+		BaseURL: c.BaseURL, Sandbox: c.Sandbox, LoginRate: c.LoginRate, TrustedProxies: c.TrustedProxies, Log: log,
+		Ready: func(asked context.Context) error { return errors.Join(ctx.Err(), db.Ping(asked)) },
+	})
+	listener, err := net.Listen("tcp", c.Addr)
+	if err != nil {
+		return fmt.Errorf("ADDR cannot be listened on: %w", err)
+	}
+	greet(os.Stdout, c)
+	return drain(ctx, newServer(handler, log), listener, log)
+}
+
+// sweep deletes, once an hour, the sessions that are over.
+func sweep(ctx context.Context, sessions *session.Sessions, log *slog.Logger) {
+	for {
+		if n, err := sessions.Sweep(ctx); err != nil {
+			log.Warn("db_error", "error", err)
+		} else if n > 0 {
+			log.Info("swept", "sessions", n)
+		}
+		select {
+		case <-time.After(time.Hour):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// newServer bounds what a client can take of time and memory: net/http by
+// itself waits for ever.
+func newServer(h http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       120 * time.Second,
+		MaxHeaderBytes:    16<<10 - 4096, // net/http allows 4096 bytes more than it is told
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+}
+
+// greet tells the person who started Perch where it is. The sandbox's keys are
+// no secret: they open nothing but the sandbox, for this run.
+func greet(w io.Writer, c config.Config) {
+	fmt.Fprintf(w, "\nPerch is at  %s\n", c.BaseURL)
+	if c.Sandbox {
+		fmt.Fprintf(w, `
+No keys are set, so sign-ins go to the sandbox, a pretend Twitter on this machine.
+  URL              %s
+  consumer key     %s
+  consumer secret  %s
+These keys are the sandbox's own%s; they are good for nothing else.
+`, c.TwitterAPIURL, c.ConsumerKey, c.ConsumerSecret, map[bool]string{true: ", made for this run"}[c.SandboxConsumerKey == ""])
+	}
+	fmt.Fprintln(w)
+}
+
+// drain serves until ctx is done, and then lets running requests finish.
+func drain(ctx context.Context, server *http.Server, listener net.Listener, log *slog.Logger) error {
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(listener) }()
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	log.Info("stopping")
+	patience, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+	defer cancel()
+	if err := server.Shutdown(patience); err != nil {
+		log.Warn("stopped with requests still running", "error", err)
+	}
+	return nil
+}
+
+// logger writes to stderr: text for a person at a terminal, else JSON.
+func logger(format string) *slog.Logger {
+	if format == "text" || format == "" && isatty.IsTerminal(os.Stderr.Fd()) {
+		return slog.New(slog.NewTextHandler(os.Stderr, nil))
+	}
+	return slog.New(slog.NewJSONHandler(os.Stderr, nil))
+}
+
+func version() string {
+	build, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "perch (unknown version)"
+	}
+	return "perch " + build.Main.Version + " " + build.GoVersion
+}
