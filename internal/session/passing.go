@@ -25,9 +25,9 @@ const (
 	maxCookies = 4096 // bytes of all our cookies together
 )
 
-func init() {
-	gob.Register(Notice{})
-	gob.Register(Pending{})
+func init() { // under short names: every byte of a cookie counts
+	gob.RegisterName("notice", Notice{})
+	gob.RegisterName("pending", Pending{})
 }
 
 // Notice is one sentence for the visitor, shown once.
@@ -43,7 +43,7 @@ type Notice struct {
 type Pending struct {
 	Token, Secret string // the request token
 	Next          string // where to go afterwards, a path on this site
-	StartedAt     time.Time
+	StartedAt     int64  // Unix milliseconds; Begin sets it
 }
 
 // newPassing returns the gorilla store of what is passing through. Its
@@ -154,10 +154,10 @@ const pendingKey = "pending"
 // its own: two tabs that start at once must not overwrite each other. The
 // oldest ones go when there are more than five, or too many bytes.
 func (s *Sessions) Begin(w http.ResponseWriter, r *http.Request, p Pending) error {
-	p.StartedAt = s.Now()
+	p.StartedAt = s.Now().UnixMilli()
 	room := maxCookies - s.cookieBytes(r, s.cookieName("session")) - s.cookieBytes(r, s.cookieName("notices"))
 	cookie, err := s.pendingCookie(p)
-	if err == nil && cookieBytes(cookie) > room {
+	if err != nil || cookieBytes(cookie) > room {
 		p.Next = "/" // better than to lose the sign-in
 		cookie, err = s.pendingCookie(p)
 	}
@@ -195,21 +195,21 @@ func (s *Sessions) pendingPrefix() string {
 // those for which there is no room.
 func (s *Sessions) evict(w http.ResponseWriter, r *http.Request, keep string, room int) {
 	type older struct {
-		cookie    *http.Cookie
-		startedAt time.Time
+		cookie *http.Cookie
+		Pending
 	}
 	var all []older
 	for _, c := range r.Cookies() {
 		if strings.HasPrefix(c.Name, s.pendingPrefix()) && c.Name != keep {
 			p, _ := s.get(r, c.Name).Values[pendingKey].(Pending)
-			all = append(all, older{c, p.StartedAt})
+			all = append(all, older{c, p})
 		}
 	}
-	slices.SortFunc(all, func(a, b older) int { return cmp.Compare(b.startedAt.UnixNano(), a.startedAt.UnixNano()) })
+	slices.SortFunc(all, func(a, b older) int { return cmp.Compare(b.StartedAt, a.StartedAt) })
 	kept := 1
 	for _, o := range all {
 		room -= cookieBytes(o.cookie)
-		if kept == maxPending || room < 0 || s.Now().Sub(o.startedAt) >= passingAge {
+		if kept == maxPending || room < 0 || s.late(o.Pending) {
 			s.forget(w, o.cookie.Name)
 			continue
 		}
@@ -244,13 +244,18 @@ func (s *Sessions) Take(w http.ResponseWriter, r *http.Request, token string) (P
 		return Pending{}, ErrUsed
 	}
 	p, ok := found.Values[pendingKey].(Pending)
-	if !ok || subtle.ConstantTimeCompare([]byte(p.Token), []byte(token)) != 1 || s.Now().Sub(p.StartedAt) >= passingAge {
+	if !ok || subtle.ConstantTimeCompare([]byte(p.Token), []byte(token)) != 1 || s.late(p) {
 		return Pending{}, ErrUnknown
 	}
 	if !s.spent.add(token, s.Now()) {
 		return Pending{}, ErrUsed
 	}
 	return p, nil
+}
+
+// late tells whether a sign-in took too long.
+func (s *Sessions) late(p Pending) bool {
+	return s.Now().Sub(time.UnixMilli(p.StartedAt)) >= passingAge
 }
 
 // spent remembers the request tokens that came back, for as long as a copy of

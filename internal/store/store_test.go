@@ -1,0 +1,262 @@
+package store_test
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"perch/internal/store"
+)
+
+var noon = time.Unix(1_800_000_000, 0)
+
+// open opens a new database for the test.
+func open(t testing.TB) (db *store.Store, path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "data", "perch.db")
+	return reopen(t, path), path
+}
+
+func reopen(t testing.TB, path string) *store.Store {
+	t.Helper()
+	db, err := store.Open(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	return db
+}
+
+func id(name string) []byte { return []byte(fmt.Sprintf("%-32s", name)) }
+
+func ada(screenName string) store.Account {
+	return store.Account{Provider: "https://api.x.com", UserID: "42", ScreenName: screenName, Token: []byte("sealed " + screenName)}
+}
+
+func signIn(t testing.TB, db *store.Store, a store.Account, session string, replaced []byte, now time.Time) store.Session {
+	t.Helper()
+	got, err := db.SignIn(t.Context(), a, id(session), replaced, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+func TestOpenKeepsTheFilesPrivate(t *testing.T) {
+	db, path := open(t)
+	signIn(t, db, ada("ada"), "one", nil, noon)
+	for name, want := range map[string]os.FileMode{
+		filepath.Dir(path): 0o700, path: 0o600, path + "-wal": 0o600, path + "-shm": 0o600,
+	} {
+		info, err := os.Stat(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := info.Mode().Perm(); got != want {
+			t.Errorf("%s has mode %o, want %o", filepath.Base(name), got, want)
+		}
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	folder := t.TempDir()
+	text := filepath.Join(folder, "text")
+	if err := os.WriteFile(text, bytes.Repeat([]byte("no database "), 1000), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	newer := filepath.Join(folder, "newer.db")
+	reopen(t, newer).Close()
+	edit(t, newer, `INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, 1)`)
+
+	for _, test := range []struct{ name, path, want string }{
+		{"a folder", folder, "creating the database"},
+		{"a file that is no database", text, "not a database"},
+		{"the database of a newer Perch", newer, "newer Perch"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			db, err := store.Open(t.Context(), test.path)
+			if err == nil {
+				db.Close()
+				t.Fatal("opened")
+			}
+			if !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got %q, want %q in it", err, test.want)
+			}
+		})
+	}
+}
+
+// edit changes the database behind the store's back.
+func edit(t testing.TB, path, statement string) {
+	t.Helper()
+	db, err := sql.Open("sqlite", "file:"+path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec(statement); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAnAccountIsKnownByProviderAndUserID(t *testing.T) {
+	db, _ := open(t)
+	first := signIn(t, db, ada("ada"), "one", nil, noon)
+
+	renamed := signIn(t, db, ada("countess"), "two", nil, noon.Add(time.Hour))
+	if renamed.Account.ID != first.Account.ID || !renamed.Account.CreatedAt.Equal(noon) {
+		t.Errorf("after a rename the account is %+v, want the one of %+v", renamed.Account, first.Account)
+	}
+	read, err := db.Session(t.Context(), id("one"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if read.Account.ScreenName != "countess" || string(read.Account.Token) != "sealed countess" {
+		t.Errorf("the older session shows %q with %q, want the new name and token", read.Account.ScreenName, read.Account.Token)
+	}
+
+	elsewhere := ada("ada")
+	elsewhere.Provider = "http://localhost:8081"
+	if other := signIn(t, db, elsewhere, "three", nil, noon); other.Account.ID == first.Account.ID {
+		t.Error("the same user id at another provider is the same account")
+	}
+}
+
+func TestSignInReturnsWhatSessionReads(t *testing.T) {
+	db, _ := open(t)
+	want := signIn(t, db, ada("ada"), "one", nil, noon)
+	got, err := db.Session(t.Context(), id("one"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("read  %v\nwrote %v", got, want)
+	}
+}
+
+func TestOnlyASignInMakesASession(t *testing.T) {
+	db, _ := open(t)
+	signIn(t, db, ada("ada"), "one", nil, noon)
+	if err := db.EndSession(t.Context(), id("one")); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Touch(t.Context(), id("one"), noon.Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	gone(t, db, "one")
+
+	signIn(t, db, ada("ada"), "two", nil, noon)
+	if _, err := db.SignIn(t.Context(), ada("eve"), id("two"), nil, noon); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("the same id a second time: %v, want a refusal", err)
+	}
+	if got, err := db.Session(t.Context(), id("two")); err != nil || got.Account.ScreenName != "ada" {
+		t.Errorf("a refused sign-in left %q, %v", got.Account.ScreenName, err)
+	}
+}
+
+func TestSigningInAgainEndsTheOldSession(t *testing.T) {
+	db, _ := open(t)
+	signIn(t, db, ada("ada"), "one", nil, noon)
+	signIn(t, db, ada("ada"), "two", id("one"), noon)
+	gone(t, db, "one")
+}
+
+func gone(t testing.TB, db *store.Store, session string) {
+	t.Helper()
+	if _, err := db.Session(t.Context(), id(session)); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("session %q: %v, want ErrNotFound", session, err)
+	}
+}
+
+func TestTouchNeverGoesBack(t *testing.T) {
+	db, _ := open(t)
+	signIn(t, db, ada("ada"), "one", nil, noon)
+	for _, at := range []time.Time{noon.Add(time.Hour), noon.Add(time.Minute)} {
+		if err := db.Touch(t.Context(), id("one"), at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := db.Session(t.Context(), id("one"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := noon.Add(time.Hour); !got.SeenAt.Equal(want) {
+		t.Errorf("seen at %v, want %v", got.SeenAt, want)
+	}
+}
+
+func TestSweep(t *testing.T) {
+	db, _ := open(t)
+	for i := range 1100 {
+		signIn(t, db, ada("ada"), fmt.Sprintf("old %d", i), nil, noon)
+	}
+	signIn(t, db, ada("ada"), "idle", nil, noon.Add(10*time.Hour))
+	signIn(t, db, ada("ada"), "fresh", nil, noon.Add(10*time.Hour))
+	if err := db.Touch(t.Context(), id("fresh"), noon.Add(20*time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+
+	got, err := db.Sweep(t.Context(), noon.Add(time.Hour), noon.Add(15*time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := int64(1101); got != want {
+		t.Errorf("swept %d sessions, want %d", got, want)
+	}
+	gone(t, db, "old 0")
+	gone(t, db, "idle")
+	if _, err := db.Session(t.Context(), id("fresh")); err != nil {
+		t.Errorf("the fresh session: %v", err)
+	}
+}
+
+func TestADatabaseThatIsGoneIsUnavailable(t *testing.T) {
+	db, path := open(t)
+	signIn(t, db, ada("ada"), "one", nil, noon)
+	edit(t, path, `DROP TABLE sessions`)
+	_, readErr := db.Session(t.Context(), id("one"))
+	_, signInErr := db.SignIn(t.Context(), ada("ada"), id("two"), nil, noon)
+	_, sweepErr := db.Sweep(t.Context(), noon, noon)
+	for call, err := range map[string]error{
+		"Session": readErr, "SignIn": signInErr, "Sweep": sweepErr,
+		"Touch":      db.Touch(t.Context(), id("one"), noon),
+		"EndSession": db.EndSession(t.Context(), id("one")),
+		"Ping":       db.Ping(t.Context()),
+	} {
+		if !errors.Is(err, store.ErrUnavailable) {
+			t.Errorf("%s: %v, want ErrUnavailable", call, err)
+		}
+	}
+}
+
+func TestAVisitorWhoLeftIsNoFaultOfTheDatabase(t *testing.T) {
+	db, _ := open(t)
+	left, leave := context.WithCancel(t.Context())
+	leave()
+	if _, err := db.Session(left, id("one")); !errors.Is(err, context.Canceled) || errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("got %v, want context.Canceled alone", err)
+	}
+}
+
+func TestWhatIsAcknowledgedIsThereAfterReopening(t *testing.T) {
+	db, path := open(t)
+	signIn(t, db, ada("ada"), "stays", nil, noon)
+	signIn(t, db, ada("ada"), "ends", nil, noon)
+	if err := db.EndSession(t.Context(), id("ends")); err != nil {
+		t.Fatal(err)
+	}
+	db.Close()
+
+	db = reopen(t, path)
+	if _, err := db.Session(t.Context(), id("stays")); err != nil {
+		t.Errorf("the session: %v", err)
+	}
+	gone(t, db, "ends")
+}
