@@ -22,7 +22,12 @@ import (
 const (
 	passingAge = 10 * time.Minute
 	maxPending = 5    // sign-ins that one browser has on their way
+	maxNotices = 5    // that wait to be shown
 	maxCookies = 4096 // bytes of all our cookies together
+
+	// Whatever is on its way leaves room for what comes afterwards: the cookie
+	// of a session, and one notice.
+	sessionRoom, noticeRoom = 96, 384
 )
 
 func init() { // under short names: every byte of a cookie counts
@@ -97,12 +102,22 @@ func (s *Sessions) get(r *http.Request, name string) *sessions.Session {
 type changed struct{}
 
 // Flash keeps a notice for the next page that shows notices: the one being
-// made, or the one after a redirect.
+// made, or the one after a redirect. Of those that nobody looks at, the newest
+// five wait, or as many as there is room for.
 func (s *Sessions) Flash(r *http.Request, n Notice) {
 	n.ID = hex.EncodeToString(random(8))
 	found := s.get(r, s.cookieName("notices"))
 	found.AddFlash(n)
+	keepNotices(found, maxNotices)
 	found.Values[changed{}] = true
+}
+
+// keepNotices forgets all notices but the newest ones.
+func keepNotices(found *sessions.Session, newest int) {
+	flashes := found.Flashes()
+	for _, flash := range flashes[max(0, len(flashes)-newest):] {
+		found.AddFlash(flash)
+	}
 }
 
 // Notices returns the notices that wait, and forgets them.
@@ -138,6 +153,10 @@ func (s *Sessions) Save(w http.ResponseWriter, r *http.Request) error {
 		}
 		return nil
 	}
+	if value, err := securecookie.EncodeMulti(name, found.Values, s.passing.Codecs...); err != nil ||
+		cookieBytes(&http.Cookie{Name: name, Value: value}) > maxCookies-sessionRoom-s.pendingBytes(r) {
+		keepNotices(found, 1)
+	}
 	if err := found.Save(r, w); err != nil {
 		return fmt.Errorf("saving notices: %w", err)
 	}
@@ -155,7 +174,7 @@ const pendingKey = "pending"
 // oldest ones go when there are more than five, or too many bytes.
 func (s *Sessions) Begin(w http.ResponseWriter, r *http.Request, p Pending) error {
 	p.StartedAt = s.Now().UnixMilli()
-	room := maxCookies - s.cookieBytes(r, s.cookieName("session")) - s.cookieBytes(r, s.cookieName("notices"))
+	room := maxCookies - sessionRoom - max(noticeRoom, s.cookieBytes(r, s.cookieName("notices")))
 	cookie, err := s.pendingCookie(p)
 	if err != nil || cookieBytes(cookie) > room {
 		p.Next = "/" // better than to lose the sign-in
@@ -225,6 +244,16 @@ func (s *Sessions) cookieBytes(r *http.Request, name string) int {
 		return 0
 	}
 	return cookieBytes(c)
+}
+
+// pendingBytes returns what the sign-ins on their way take.
+func (s *Sessions) pendingBytes(r *http.Request) (total int) {
+	for _, c := range r.Cookies() {
+		if strings.HasPrefix(c.Name, s.pendingPrefix()) {
+			total += cookieBytes(c)
+		}
+	}
+	return total
 }
 
 func cookieBytes(c *http.Cookie) int {
