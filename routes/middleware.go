@@ -30,15 +30,18 @@ func (a *app) requestID(next echo.HandlerFunc) echo.HandlerFunc {
 }
 
 // logged writes one line per request, without the query: it may hold a token.
-func (a *app) logged() echo.MiddlewareFunc {
-	return middleware.RequestLoggerWithConfig(middleware.RequestLoggerConfig{
-		LogMethod: true, LogRoutePath: true, LogStatus: true, LogLatency: true,
-		HandleError: true, // now, so that the status is known
-		LogValuesFunc: func(c echo.Context, v middleware.RequestLoggerValues) error {
-			a.Log.Info("request", "method", v.Method, "route", v.RoutePath, "status", v.Status, "duration_ms", float64(v.Latency.Microseconds())/1000, "id", requestID(c))
-			return nil
-		},
-	})
+// It is here that an error is shown, so that the line knows the status.
+func (a *app) logged(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		began := a.Now()
+		if err := next(c); err != nil {
+			a.problem(err, c)
+		}
+		took := a.Now().Sub(began)
+		a.Log.Info("request", "method", c.Request().Method, "route", c.Path(), "status", c.Response().Status,
+			"duration_ms", float64(took.Microseconds())/1000, "id", requestID(c))
+		return nil
+	}
 }
 
 func requestID(c echo.Context) string {

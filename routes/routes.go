@@ -63,7 +63,7 @@ func New(o Options) http.Handler {
 	e := echo.New()
 	e.HTTPErrorHandler = a.problem
 	e.IPExtractor = clientIP(o.TrustedProxies)
-	e.Use(a.requestID, a.logged(), a.recovered(), a.headers, a.addressed, middleware.BodyLimit("64K"), a.sameOrigin, a.attached)
+	e.Use(a.requestID, a.logged, a.recovered(), a.headers, a.addressed, middleware.BodyLimit("64KiB"), a.sameOrigin, a.attached)
 
 	for _, method := range []string{http.MethodGet, http.MethodHead} {
 		e.Add(method, "/", a.home)
