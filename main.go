@@ -16,6 +16,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime/debug"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -59,7 +60,7 @@ func main() {
 func serve(ctx context.Context, c config.Config, log *slog.Logger) error {
 	db, err := store.Open(ctx, c.DatabasePath)
 	if err != nil {
-		return err
+		return fmt.Errorf("DATABASE_URL must name a SQLite file, or a place for a new one: %w", err)
 	}
 	defer db.Close()
 	if len(c.SecretKeys) == 0 {
@@ -95,7 +96,6 @@ func serve(ctx context.Context, c config.Config, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	go sweep(ctx, sessions, log)
 
 	handler := routes.New(routes.Options{
 		Sessions: sessions,
@@ -109,6 +109,7 @@ func serve(ctx context.Context, c config.Config, log *slog.Logger) error {
 	if err != nil {
 		return fmt.Errorf("ADDR cannot be listened on: %w", err)
 	}
+	go sweep(ctx, sessions, log)
 	greet(os.Stdout, c)
 	return drain(ctx, newServer(handler, log), listener, log)
 }
@@ -159,8 +160,19 @@ These keys are the sandbox's own%s; they are good for nothing else.
 	fmt.Fprintln(w)
 }
 
-// drain serves until ctx is done, and then lets running requests finish.
+// drain serves until ctx is done, and then lets running requests finish, the
+// door open for as long: /readyz says 503, where a closed door would say
+// nothing. Requests that come only then are not waited for before it closes.
 func drain(ctx context.Context, server *http.Server, listener net.Listener, log *slog.Logger) error {
+	var running atomic.Int64
+	handler := server.Handler
+	server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if ctx.Err() == nil {
+			running.Add(1)
+			defer running.Add(-1)
+		}
+		handler.ServeHTTP(w, r)
+	})
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
 	select {
@@ -171,6 +183,9 @@ func drain(ctx context.Context, server *http.Server, listener net.Listener, log 
 	log.Info("stopping")
 	patience, cancel := context.WithTimeout(context.Background(), 15*time.Second)
 	defer cancel()
+	for server.SetKeepAlivesEnabled(false); running.Load() > 0 && patience.Err() == nil; {
+		time.Sleep(10 * time.Millisecond)
+	}
 	if err := server.Shutdown(patience); err != nil {
 		log.Warn("stopped with requests still running", "error", err)
 	}
