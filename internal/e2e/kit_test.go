@@ -1,0 +1,545 @@
+package e2e
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/PuerkitoBio/goquery"
+
+	"perch/internal/sandbox"
+)
+
+// patience bounds every wait: no test should need it, and none hangs.
+const patience = 30 * time.Second
+
+// root is the checkout.
+var root = func() string {
+	dir, err := filepath.Abs("../..")
+	if err != nil {
+		panic(err)
+	}
+	return dir
+}()
+
+// program is the built binary.
+var program string
+
+func TestMain(m *testing.M) { os.Exit(buildAndRun(m)) }
+
+func buildAndRun(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "perch-e2e-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	program = filepath.Join(dir, "perch")
+	args := []string{"build", "-o", program}
+	if raced() {
+		args = append(args, "-race") // so the program is watched as well, and the compiler's work is shared
+	}
+	build := exec.Command("go", append(args, ".")...)
+	build.Dir = root
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "building Perch: %v\n%s", err, out)
+		return 1
+	}
+	defer closeBrowser()
+	return m.Run()
+}
+
+// raced tells whether these tests run under the race detector.
+func raced() bool {
+	build, ok := debug.ReadBuildInfo()
+	return ok && slices.Contains(build.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
+}
+
+// await polls until ok, or fails the test with what it waited for.
+func await(tb testing.TB, what string, ok func() bool) {
+	tb.Helper()
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			tb.Fatalf("waited %s in vain for %s", patience, what)
+		}
+	}
+}
+
+// freePort returns a port that nobody listens on, below those that the kernel
+// hands out by itself, and never the same one twice.
+func freePort(tb testing.TB) string {
+	tb.Helper()
+	for range 1000 {
+		port := fmt.Sprint(10_000 + nextPort.Add(1)%20_000)
+		if free("127.0.0.1:"+port) && free("localhost:"+port) {
+			return port
+		}
+	}
+	tb.Fatal("no port is free")
+	return ""
+}
+
+var nextPort = func() *atomic.Int32 {
+	n := new(atomic.Int32)
+	n.Store(rand.Int32N(20_000))
+	return n
+}()
+
+func free(addr string) bool {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return false
+	}
+	l.Close()
+	return true
+}
+
+// output is what a process writes, to be read while it writes.
+type output struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.Write(b)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
+}
+
+// perch is the program as an operator sees it: an environment, a working
+// folder, and what it prints.
+type perch struct {
+	testing.TB
+	env         map[string]string
+	args        []string
+	dir         string // the working folder, empty at first
+	addr        string // where to listen
+	sandboxAddr string
+
+	out, log *output // of all runs
+	cmd      *exec.Cmd
+	began    time.Time
+	exited   chan struct{} // closed when the process is gone
+
+	// What a run printed.
+	url, sandboxURL, key, secret string
+
+	faulty  bool // the test provokes ERROR lines in the log
+	mu      sync.Mutex
+	secrets map[string]string // seen in the traffic, with what they are
+}
+
+// prepare returns a perch that is not started yet, with settings that keep it
+// out of everybody's way.
+func prepare(tb testing.TB) *perch {
+	tb.Helper()
+	p := &perch{TB: tb, dir: tb.TempDir(), out: &output{}, log: &output{}, secrets: map[string]string{}}
+	p.addr, p.sandboxAddr = "127.0.0.1:"+freePort(tb), "localhost:"+freePort(tb)
+	p.env = map[string]string{
+		"ADDR":         p.addr,
+		"SANDBOX_ADDR": p.sandboxAddr,
+		"LOG_FORMAT":   "json",
+		"DATABASE_URL": "sqlite:" + filepath.Join(p.dir, "perch.db"),
+	}
+	return p
+}
+
+// start returns a perch that runs, with its sandbox, and with more settings
+// (NAME=value) if given.
+func start(tb testing.TB, settings ...string) *perch {
+	tb.Helper()
+	p := prepare(tb)
+	for _, setting := range settings {
+		name, value, _ := strings.Cut(setting, "=")
+		p.env[name] = value
+	}
+	p.start()
+	return p
+}
+
+// start runs the program until the test ends, and waits until it is ready.
+func (p *perch) start() {
+	p.Helper()
+	before := len(p.out.String())
+	p.launch()
+	if before == 0 { // not for a restart
+		p.Cleanup(p.stopAndCheck)
+	}
+	await(p, "the program to be ready", func() bool {
+		if p.hasExited() {
+			p.Fatalf("the program ended: %s", p.log)
+		}
+		return strings.HasSuffix(p.out.String()[before:], "\n\n") && p.probe("/readyz") == http.StatusOK
+	})
+	p.read(p.out.String()[before:])
+}
+
+// launch runs the program and returns at once.
+func (p *perch) launch() {
+	p.Helper()
+	p.cmd = exec.Command(program, p.args...)
+	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = p.dir, p.out, p.log
+	p.cmd.Env = []string{} // a nil one would be ours
+	for name, value := range p.env {
+		p.cmd.Env = append(p.cmd.Env, name+"="+value)
+	}
+	p.began = time.Now()
+	if err := p.cmd.Start(); err != nil {
+		p.Fatal(err)
+	}
+	cmd, exited := p.cmd, make(chan struct{})
+	p.exited = exited
+	go func() {
+		cmd.Wait()
+		close(exited)
+	}()
+}
+
+var printed = map[string]*regexp.Regexp{
+	"url":        regexp.MustCompile(`(?m)^Perch is at +(\S+)$`),
+	"sandboxURL": regexp.MustCompile(`(?m)^ +URL +(\S+)$`),
+	"key":        regexp.MustCompile(`(?m)^ +consumer key +(\S+)$`),
+	"secret":     regexp.MustCompile(`(?m)^ +consumer secret +(\S+)$`),
+}
+
+// read takes from the greeting what a person would.
+func (p *perch) read(greeting string) {
+	find := func(name string) string {
+		if found := printed[name].FindStringSubmatch(greeting); found != nil {
+			return found[1]
+		}
+		return ""
+	}
+	p.url, p.sandboxURL, p.key, p.secret = find("url"), find("sandboxURL"), find("key"), find("secret")
+	p.keep("consumer key", p.key)
+	p.keep("consumer secret", p.secret)
+}
+
+// probe asks the program itself, past any proxy, and returns the status; 0
+// when nobody answers.
+func (p *perch) probe(path string) int {
+	client := http.Client{
+		Timeout:       patience,
+		Transport:     &http.Transport{DisableKeepAlives: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	resp, err := client.Get("http://" + p.addr + path)
+	if err != nil {
+		return 0
+	}
+	resp.Body.Close()
+	return resp.StatusCode
+}
+
+func (p *perch) hasExited() bool {
+	select {
+	case <-p.exited:
+		return true
+	default:
+		return false
+	}
+}
+
+// awaitExit waits until the process is gone and returns its exit code, -1 when
+// a signal ended it.
+func (p *perch) awaitExit() int {
+	p.Helper()
+	await(p, "the program to end", p.hasExited)
+	return p.cmd.ProcessState.ExitCode()
+}
+
+func (p *perch) signal(s os.Signal) {
+	p.Helper()
+	if err := p.cmd.Process.Signal(s); err != nil {
+		p.Fatal(err)
+	}
+}
+
+// kill ends the process as a loss of power would: it cannot tidy up.
+func (p *perch) kill() {
+	p.Helper()
+	p.signal(syscall.SIGKILL)
+	p.awaitExit()
+}
+
+// stopAndCheck ends the program as an operator does, and looks at the log that
+// it leaves.
+func (p *perch) stopAndCheck() {
+	if !p.hasExited() {
+		p.cmd.Process.Signal(syscall.SIGTERM)
+		select {
+		case <-p.exited:
+			if code := p.cmd.ProcessState.ExitCode(); code != 0 {
+				p.Errorf("exit code %d after SIGTERM, want 0", code)
+			}
+		case <-time.After(patience):
+			p.cmd.Process.Kill()
+			<-p.exited
+			p.Errorf("the program did not stop within %s of SIGTERM", patience)
+		}
+	}
+	p.checkLog()
+	if p.Failed() {
+		p.Logf("the log:\n%s", p.log)
+	}
+}
+
+// checkLog holds for every run of every test: lines of JSON, no errors, and
+// nothing secret.
+func (p *perch) checkLog() {
+	for _, line := range p.lines() {
+		if line["level"] == "ERROR" && !p.faulty {
+			p.Errorf("an error in the log: %v", line)
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for secret, what := range p.secrets {
+		if strings.Contains(p.log.String(), secret) {
+			p.Errorf("the log holds a %s", what)
+		}
+	}
+}
+
+// lines returns the log.
+func (p *perch) lines() []map[string]any {
+	p.Helper()
+	var lines []map[string]any
+	for text := range strings.Lines(p.log.String()) {
+		if !strings.HasSuffix(text, "\n") {
+			break // still being written
+		}
+		var line map[string]any
+		if err := json.Unmarshal([]byte(text), &line); err != nil {
+			p.Errorf("a line of the log is not JSON: %s", text)
+			continue
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+// keep remembers a secret that must not be in the log.
+func (p *perch) keep(what, secret string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(secret) >= 8 { // shorter ones are found anywhere
+		p.secrets[secret] = what
+	}
+}
+
+// keepFrom remembers the secrets in what goes over the wire.
+func (p *perch) keepFrom(link string, header http.Header) {
+	for _, raw := range []string{link, header.Get("Location")} {
+		u, err := url.Parse(raw)
+		if err != nil {
+			continue
+		}
+		for _, name := range []string{"oauth_token", "oauth_verifier", "denied"} {
+			p.keep(name, u.Query().Get(name))
+		}
+	}
+	for _, cookie := range (&http.Response{Header: header}).Cookies() {
+		p.keep("cookie "+cookie.Name, cookie.Value)
+	}
+}
+
+// write puts a file into the working folder.
+func (p *perch) write(name, content string) string {
+	p.Helper()
+	path := filepath.Join(p.dir, name)
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(content), 0o600)); err != nil {
+		p.Fatal(err)
+	}
+	return path
+}
+
+// visitor is somebody with a browser that has cookies and no scripts.
+type visitor struct {
+	testing.TB
+	p      *perch
+	client *http.Client
+}
+
+func (p *perch) visitor() *visitor {
+	p.Helper()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		p.Fatal(err)
+	}
+	transport := &http.Transport{}
+	p.Cleanup(transport.CloseIdleConnections)
+	return &visitor{p, p, &http.Client{Jar: jar, Timeout: patience, Transport: overheard{p, transport}}}
+}
+
+// overheard remembers the secrets that come along.
+type overheard struct {
+	p *perch
+	http.RoundTripper
+}
+
+func (o overheard) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := o.RoundTripper.RoundTrip(r)
+	if err == nil {
+		o.p.keepFrom(r.URL.String(), resp.Header)
+	}
+	return resp, err
+}
+
+// answer is where a request led in the end, read as a page.
+type answer struct {
+	*goquery.Document
+	resp *http.Response
+}
+
+// get follows a link, to a path or to a whole URL.
+func (v *visitor) get(link string) answer {
+	v.Helper()
+	r, err := http.NewRequest(http.MethodGet, v.resolve(link), nil)
+	if err != nil {
+		v.Fatal(err)
+	}
+	return v.do(r)
+}
+
+// post sends a form.
+func (v *visitor) post(link string, form url.Values) answer {
+	v.Helper()
+	r, err := http.NewRequest(http.MethodPost, v.resolve(link), strings.NewReader(form.Encode()))
+	if err != nil {
+		v.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	return v.do(r)
+}
+
+func (v *visitor) resolve(link string) string {
+	if strings.HasPrefix(link, "/") {
+		return v.p.url + link
+	}
+	return link
+}
+
+func (v *visitor) do(r *http.Request) answer {
+	v.Helper()
+	resp, err := v.client.Do(r)
+	if err != nil {
+		v.Fatal(err)
+	}
+	defer resp.Body.Close()
+	doc, err := goquery.NewDocumentFromReader(resp.Body)
+	if err != nil {
+		v.Fatal(err)
+	}
+	return answer{doc, resp}
+}
+
+// consent starts a sign-in and returns the page that asks.
+func (v *visitor) consent(next string) answer {
+	v.Helper()
+	page := v.get("/login?next=" + url.QueryEscape(next))
+	if page.Find("form#consent").Length() != 1 {
+		v.Fatalf("sign-in led to %s (%s), not to the consent page", page.resp.Request.URL, page.resp.Status)
+	}
+	return page
+}
+
+// decide sends the consent page's form, as its button does.
+func (v *visitor) decide(page answer, as sandbox.Account, button string) answer {
+	v.Helper()
+	form := url.Values{"action": {button}, "account": {as.ID}}
+	page.Find("form#consent input[type=hidden]").Each(func(_ int, input *goquery.Selection) {
+		form.Set(input.AttrOr("name", ""), input.AttrOr("value", ""))
+	})
+	v.p.keep("csrf value", form.Get("csrf"))
+	action, err := page.resp.Request.URL.Parse(page.Find("form#consent").AttrOr("action", ""))
+	if err != nil {
+		v.Fatal(err)
+	}
+	return v.post(action.String(), form)
+}
+
+// signIn signs in as the account, all the way.
+func (v *visitor) signIn(as sandbox.Account) answer {
+	v.Helper()
+	page := v.decide(v.consent("/"), as, "authorize")
+	if page.greets() != as.ScreenName {
+		v.Fatalf("signing in as %q greeted %q with %q", as.ScreenName, page.greets(), page.notices())
+	}
+	return page
+}
+
+// signOut presses the button in the header.
+func (v *visitor) signOut() answer {
+	v.Helper()
+	page := v.post("/logout", url.Values{"here": {"/"}})
+	if want := []string{"You were signed out"}; !slices.Equal(page.notices(), want) {
+		v.Fatalf("signing out said %q, want %q", page.notices(), want)
+	}
+	return page
+}
+
+// greets returns whom the header greets; "" when it offers to sign in.
+func (a answer) greets() string {
+	return strings.TrimPrefix(a.Find("#header .hello a").Text(), "@")
+}
+
+func (a answer) notices() []string {
+	return a.Find("#notices .notice > span").Map(func(_ int, s *goquery.Selection) string { return strings.TrimSpace(s.Text()) })
+}
+
+// thief is somebody else with a copy of the visitor's cookies.
+func (v *visitor) thief() *visitor {
+	v.Helper()
+	thief := v.p.visitor()
+	u, err := url.Parse(v.p.url)
+	if err != nil {
+		v.Fatal(err)
+	}
+	thief.client.Jar.SetCookies(u, v.client.Jar.Cookies(u))
+	return thief
+}
+
+// accounts are the people at the sandbox, by name.
+var accounts = func() map[string]sandbox.Account {
+	all := map[string]sandbox.Account{}
+	for _, a := range sandbox.DemoAccounts() {
+		all[a.ScreenName] = a
+	}
+	return all
+}()
+
+// account finds one by its name.
+func account(tb testing.TB, name string) sandbox.Account {
+	tb.Helper()
+	a, ok := accounts[name]
+	if !ok {
+		tb.Fatalf("the sandbox has no @%s, only %q", name, slices.Sorted(maps.Keys(accounts)))
+	}
+	return a
+}
