@@ -64,7 +64,7 @@ func buildAndRun(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "building Perch: %v\n%s", err, out)
 		return 1
 	}
-	defer closeBrowser()
+	defer func() { closeBrowser() }() // the one that is open by then
 	return m.Run()
 }
 
