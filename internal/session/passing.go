@@ -26,13 +26,12 @@ const (
 	maxCookies = 4096 // bytes of all our cookies together
 
 	// Whatever is on its way leaves room for what comes afterwards: the cookie
-	// of a session, and one notice.
-	sessionRoom, noticeRoom = 96, 384
+	// of a session, and the longest notice.
+	sessionRoom, noticeRoom = 96, 512
 )
 
 func init() { // under short names: every byte of a cookie counts
-	gob.RegisterName("notice", Notice{})
-	gob.RegisterName("pending", Pending{})
+	gob.RegisterName("n", Notice{})
 }
 
 // Notice is one sentence for the visitor, shown once.
@@ -48,6 +47,7 @@ type Notice struct {
 type Pending struct {
 	Token, Secret string // the request token
 	Next          string // where to go afterwards, a path on this site
+	Popup         string // names the popup the sign-in runs in, empty when it runs in the page itself
 	StartedAt     int64  // Unix milliseconds; Begin sets it
 }
 
@@ -167,8 +167,6 @@ func (s *Sessions) forget(w http.ResponseWriter, name string) {
 	http.SetCookie(w, sessions.NewCookie(name, "", s.cookieOptions(-time.Second)))
 }
 
-const pendingKey = "pending"
-
 // Begin keeps a sign-in that is on its way, for ten minutes, in a cookie of
 // its own: two tabs that start at once must not overwrite each other. The
 // oldest ones go when there are more than five, or too many bytes.
@@ -190,12 +188,17 @@ func (s *Sessions) Begin(w http.ResponseWriter, r *http.Request, p Pending) erro
 
 func (s *Sessions) pendingCookie(p Pending) (*http.Cookie, error) {
 	name := s.pendingName(p.Token)
-	values := map[any]any{pendingKey: p}
-	value, err := securecookie.EncodeMulti(name, values, s.passing.Codecs...)
+	value, err := securecookie.EncodeMulti(name, p, s.passing.Codecs...) // not as a gorilla session: it would be longer
 	if err != nil {
 		return nil, err
 	}
 	return sessions.NewCookie(name, value, s.passing.Options), nil
+}
+
+// pending reads a sign-in's cookie. The name is part of what is signed.
+func (s *Sessions) pending(c *http.Cookie) (p Pending, ok bool) {
+	err := securecookie.DecodeMulti(c.Name, c.Value, &p, s.passing.Codecs...)
+	return p, err == nil
 }
 
 // pendingName names the cookie of a sign-in. The hash says nothing of the
@@ -220,7 +223,7 @@ func (s *Sessions) evict(w http.ResponseWriter, r *http.Request, keep string, ro
 	var all []older
 	for _, c := range r.Cookies() {
 		if strings.HasPrefix(c.Name, s.pendingPrefix()) && c.Name != keep {
-			p, _ := s.get(r, c.Name).Values[pendingKey].(Pending)
+			p, _ := s.pending(c)
 			all = append(all, older{c, p})
 		}
 	}
@@ -265,14 +268,17 @@ func cookieBytes(c *http.Cookie) int {
 // or it took too long, ErrUsed when it was taken before.
 func (s *Sessions) Take(w http.ResponseWriter, r *http.Request, token string) (Pending, error) {
 	name := s.pendingName(token)
-	found := s.get(r, name)
-	if s.cookieBytes(r, name) > 0 {
+	cookie, err := r.Cookie(name)
+	if err == nil {
 		s.forget(w, name)
 	}
 	if s.spent.has(token, s.Now()) {
 		return Pending{}, ErrUsed
 	}
-	p, ok := found.Values[pendingKey].(Pending)
+	if err != nil {
+		return Pending{}, ErrUnknown
+	}
+	p, ok := s.pending(cookie)
 	if !ok || subtle.ConstantTimeCompare([]byte(p.Token), []byte(token)) != 1 || s.late(p) {
 		return Pending{}, ErrUnknown
 	}
