@@ -14,25 +14,34 @@ import (
 	"embed"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"net/http"
 	"path"
 	"strconv"
 	"strings"
+	"sync"
+
+	"github.com/andybalholm/brotli"
+	"github.com/tdewolff/minify/v2"
+	"github.com/tdewolff/minify/v2/css"
+	"github.com/tdewolff/minify/v2/js"
 )
 
 // Prefix is the path that all assets are under.
 const Prefix = "/assets/"
 
-//go:embed app.css app.js htmx.min.js icon.svg
+//go:embed app.css app.js popup.js htmx.min.js icon.svg icon.png
 var files embed.FS
 
 // What pages may refer to. htmx.min.js is htmx 4.0.1 as published on npm
 // (package htmx.org, dist/htmx.min.js); a test holds its SHA-256.
 var (
-	CSS  = load("app.css", "text/css; charset=utf-8")
-	App  = load("app.js", "text/javascript; charset=utf-8")
-	HTMX = load("htmx.min.js", "text/javascript; charset=utf-8")
-	Icon = load("icon.svg", "image/svg+xml")
+	CSS     = load("app.css", "text/css; charset=utf-8")
+	App     = load("app.js", "text/javascript; charset=utf-8")
+	Popup   = load("popup.js", "text/javascript; charset=utf-8")
+	HTMX    = load("htmx.min.js", "text/javascript; charset=utf-8")
+	Icon    = load("icon.svg", "image/svg+xml")
+	Picture = load("icon.png", "image/png") // 512 by 512 pixels
 )
 
 // Asset is one file.
@@ -40,17 +49,25 @@ type Asset struct {
 	URL       string // path, with a hash of the content in the name
 	Integrity string // for the attribute of that name (W3C Subresource Integrity)
 
-	contentType   string
-	plain, zipped []byte
+	contentType string
+	plain       []byte
+	packed      func() packed
 }
+
+// packed is an asset as browsers like it, by content coding.
+type packed struct{ brotli, gzip []byte }
 
 var byURL = map[string]Asset{}
 
-// load reads an embedded file and packs it once, for all answers.
+// load reads an embedded file. Our own scripts and styles go out without their
+// comments, which are for those who read the source.
 func load(name, contentType string) Asset {
 	content, err := files.ReadFile(name)
 	if err != nil {
 		panic(err) // the compiler embedded it
+	}
+	if !strings.Contains(name, ".min.") {
+		content = minified(content, contentType)
 	}
 	short, long := sha256.Sum256(content), sha512.Sum384(content)
 	ext := path.Ext(name)
@@ -59,25 +76,52 @@ func load(name, contentType string) Asset {
 		Integrity:   "sha384-" + base64.StdEncoding.EncodeToString(long[:]),
 		contentType: contentType,
 		plain:       content,
-		zipped:      zip(content),
+		packed:      sync.OnceValue(func() packed { return pack(content) }),
 	}
 	byURL[a.URL] = a
 	return a
 }
 
-func zip(content []byte) []byte {
-	var b bytes.Buffer
-	z, err := gzip.NewWriterLevel(&b, gzip.BestCompression)
+func minified(content []byte, contentType string) []byte {
+	m := minify.New()
+	m.AddFunc("text/css", css.Minify)
+	m.AddFunc("text/javascript", js.Minify)
+	short, err := m.Bytes(contentType, content)
+	if errors.Is(err, minify.ErrNotExist) {
+		return content // an image
+	}
+	if err != nil {
+		panic(err) // a mistake in the file, which every test finds
+	}
+	return short
+}
+
+// The best packing takes a while: it is done beside the start, and who asks
+// earlier waits for it.
+func init() {
+	go func() {
+		for _, a := range byURL {
+			a.packed()
+		}
+	}()
+}
+
+func pack(content []byte) packed {
+	var b, z bytes.Buffer
+	brotliWriter := brotli.NewWriterLevel(&b, brotli.BestCompression)
+	brotliWriter.Write(content)
+	brotliWriter.Close()
+	gzipWriter, err := gzip.NewWriterLevel(&z, gzip.BestCompression)
 	if err != nil {
 		panic(err) // only for an unknown level
 	}
-	z.Write(content)
-	z.Close()
-	return b.Bytes()
+	gzipWriter.Write(content)
+	gzipWriter.Close()
+	return packed{b.Bytes(), z.Bytes()}
 }
 
-// Serve answers a GET or HEAD for an asset, compressed for those who take
-// gzip, and returns false when the path is not one of an asset.
+// Serve answers a GET or HEAD for an asset, compressed for those who take it,
+// and returns false when the path is not one of an asset.
 func Serve(w http.ResponseWriter, r *http.Request) bool {
 	a, ok := byURL[r.URL.Path]
 	if !ok {
@@ -88,9 +132,13 @@ func Serve(w http.ResponseWriter, r *http.Request) bool {
 	h.Set("Cache-Control", "public, max-age=31536000, immutable")
 	h.Set("Vary", "Accept-Encoding")
 	content := a.plain
-	if takesGzip(r.Header.Get("Accept-Encoding")) {
+	switch accept := r.Header.Get("Accept-Encoding"); {
+	case Takes(accept, "br"):
+		h.Set("Content-Encoding", "br")
+		content = a.packed().brotli
+	case Takes(accept, "gzip"):
 		h.Set("Content-Encoding", "gzip")
-		content = a.zipped
+		content = a.packed().gzip
 	}
 	h.Set("Content-Length", strconv.Itoa(len(content)))
 	w.WriteHeader(http.StatusOK)
@@ -98,11 +146,12 @@ func Serve(w http.ResponseWriter, r *http.Request) bool {
 	return true
 }
 
-// takesGzip reads an Accept-Encoding (RFC 9110 §12.5.3) as far as gzip goes.
-func takesGzip(accept string) bool {
+// Takes tells whether an Accept-Encoding (RFC 9110 §12.5.3) names the content
+// coding, with a weight above zero.
+func Takes(accept, coding string) bool {
 	for _, part := range strings.Split(accept, ",") {
-		coding, params, _ := strings.Cut(strings.TrimSpace(part), ";")
-		if strings.EqualFold(strings.TrimSpace(coding), "gzip") {
+		name, params, _ := strings.Cut(strings.TrimSpace(part), ";")
+		if strings.EqualFold(strings.TrimSpace(name), coding) {
 			weight, given := strings.CutPrefix(strings.ReplaceAll(params, " ", ""), "q=")
 			return !given || strings.Trim(weight, "0.") != ""
 		}

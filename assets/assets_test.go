@@ -1,6 +1,7 @@
 package assets_test
 
 import (
+	"bytes"
 	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
@@ -11,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/andybalholm/brotli"
 
 	"perch/assets"
 )
@@ -33,11 +36,12 @@ func TestHTMXIsTheOneWeVendored(t *testing.T) {
 
 func TestServe(t *testing.T) {
 	for _, test := range []struct{ name, method, accept, wantEncoding string }{
-		{"to those who take gzip", http.MethodGet, "gzip, deflate, br", "gzip"},
+		{"to those who take everything", http.MethodGet, "gzip, deflate, br, zstd", "br"},
+		{"to those who take gzip", http.MethodGet, "gzip, deflate", "gzip"},
 		{"to those who take nothing", http.MethodGet, "", ""},
-		{"to those who refuse gzip", http.MethodGet, "gzip;q=0, br", ""},
-		{"to those who refuse gzip at length", http.MethodGet, "br, gzip; q=0.000", ""},
-		{"to those who like it less", http.MethodGet, "br;q=1.0, GZIP;q=0.2", "gzip"},
+		{"to those who refuse gzip", http.MethodGet, "gzip;q=0, deflate", ""},
+		{"to those who refuse gzip at length", http.MethodGet, "br;q=0, gzip; q=0.000", ""},
+		{"to those who like it less", http.MethodGet, "deflate;q=1.0, GZIP;q=0.2", "gzip"},
 		{"not to x-gzip's friends", http.MethodGet, "gzipped", ""},
 		{"the head alone", http.MethodHead, "gzip", "gzip"},
 	} {
@@ -90,6 +94,13 @@ func unzip(t testing.TB, body []byte, encoding string) string {
 	t.Helper()
 	if encoding == "" {
 		return string(body)
+	}
+	if encoding == "br" {
+		plain, err := io.ReadAll(brotli.NewReader(bytes.NewReader(body)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(plain)
 	}
 	z, err := gzip.NewReader(strings.NewReader(string(body)))
 	if err != nil {

@@ -49,7 +49,7 @@ func Home(p HomeProps) templ.Component {
 				}()
 			}
 			ctx = templ.InitializeContext(ctx)
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 1, "<section class=\"hero\"><h1>Sign in with X, done right</h1><p class=\"lead\">One header that knows who you are. Sign in, be greeted, sign out: the page you are on stays where it is.</p>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 1, "<div class=\"home\"><section class=\"hero\"><h1>Sign in with&nbsp;X, done&nbsp;right</h1><p class=\"lead\">One header that knows who you are. Sign in, be greeted, sign out: the page you are on stays where it is.</p>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -59,7 +59,7 @@ func Home(p HomeProps) templ.Component {
 					return templ_7745c5c3_Err
 				}
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 3, "</section><section class=\"try\" aria-labelledby=\"try\"><h2 id=\"try\">What to try</h2><ol><li><strong>Sign in</strong> with the button above. ")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 3, "</section><section class=\"try card\" aria-labelledby=\"try\"><h2 id=\"try\">What to try</h2><ol><li><strong>Sign in</strong> with the button above. ")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -74,7 +74,7 @@ func Home(p HomeProps) templ.Component {
 					return templ_7745c5c3_Err
 				}
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 6, "</li><li><strong>Write something</strong> in the box below, but do not send it anywhere.</li><li><strong>Sign out.</strong> The greeting goes, your words stay: only the header changed.</li><li><strong>Visit <a href=\"/account\">your account</a></strong>, a page for people who are signed in. It asks you to sign in first, and brings you back.</li></ol><label for=\"draft\">A box for half a thought</label> <textarea id=\"draft\" rows=\"4\" placeholder=\"Type here, then sign out.\"></textarea></section>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 6, "</li><li><strong>Write something</strong> in the box below, but do not send it anywhere.</li><li><strong>Sign out.</strong> The greeting goes, your words stay: only the header changed.</li><li><strong>Visit <a href=\"/account\">your account</a></strong>, a page for people who are signed in. It asks you to sign in first, and brings you back.</li></ol><label for=\"draft\">A box for half a thought</label> <textarea id=\"draft\" rows=\"4\" placeholder=\"Type here, then sign out.\"></textarea></section></div>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
