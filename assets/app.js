@@ -4,7 +4,8 @@
   'use strict';
 
   const header = () => document.getElementById('header');
-  const notices = () => document.getElementById('notices');
+  const user = () => header().dataset.user;
+  const control = () => header().querySelector('#sign-in, #sign-out button');
 
   // Trusted Types: htmx is the only one to make HTML out of text, and nobody
   // makes code. Without it the page's policy stops htmx's first swap.
@@ -16,55 +17,55 @@
     ),
   });
 
+  // Refresh: fetch the header again. A quiet one leaves the notices to the
+  // page they are meant for. Without it nothing below keeps a page true.
+  const refresh = (quiet) => htmx.ajax('GET', quiet ? '/header?quiet=1' : '/header', {
+    source: '#header', target: '#header', swap: 'outerMorph', quiet,
+  });
+
   // Say it: put a sentence of our own where the server's notices stand.
-  // Without it a failure in the background of a click would go unseen.
+  // Without it a click that failed would look like no click at all.
   let said = 0;
   const say = (text) => {
-    const notice = document.createElement('p');
-    notice.id = `notice-here-${++said}`;
-    notice.className = 'notice problem';
-    const words = document.createElement('span');
-    words.textContent = text;
-    const dismiss = document.createElement('a');
-    dismiss.className = 'dismiss';
-    dismiss.href = location.href;
-    dismiss.setAttribute('aria-label', 'Dismiss this notice');
-    dismiss.textContent = '×';
-    notice.append(words, dismiss);
-    notices()?.replaceChildren(notice);
+    const make = (tag, properties) => Object.assign(document.createElement(tag), properties);
+    const dismiss = make('a', { className: 'dismiss', href: location.href, textContent: '×', ariaLabel: 'Dismiss this notice' });
+    const notice = make('p', { id: `notice-here-${++said}`, className: 'notice problem' });
+    notice.append(make('span', { textContent: text }), dismiss);
+    document.getElementById('notices').replaceChildren(notice);
   };
 
-  // Only what a person asked for speaks up; what the page fetches by itself
-  // may fail in silence.
-  const asked = (ctx) => ctx?.request?.method === 'POST';
-
   // Answers that are not ours: a proxy's error or a captive portal's page has
-  // no header. Without this guard it would replace the real one.
+  // no header. Without this guard it would replace the real one. What the page
+  // fetches by itself fails in silence; what a person asked for speaks up.
+  let held = false;
   document.addEventListener('htmx:before:swap', (event) => {
     const { ctx, tasks } = event.detail;
     const main = tasks.find((task) => task.type === 'main');
     const target = typeof main?.target === 'string' ? document.querySelector(main.target) : main?.target;
-    if (!target?.closest('#header') || main.fragment.querySelector('#header, #notices')) return;
-    event.preventDefault();
-    if (asked(ctx)) say(`Something between here and the server went wrong (${ctx.response.status}). Please try again.`);
+    if (!target?.closest('#header')) return;
+    const fresh = main.fragment.querySelector('#header, #notices');
+    if (!fresh) {
+      event.preventDefault();
+      if (!ctx.quiet) say(`Something between here and the server went wrong (${ctx.response.status}). Please try again.`);
+      return;
+    }
+    held = header().contains(document.activeElement);
+    // Notices: a quiet answer has none. Without this it would take away what
+    // stands there unread.
+    if (ctx.quiet && fresh.dataset.user === user()) {
+      fresh.querySelector('#notices').replaceChildren(...document.getElementById('notices').cloneNode(true).childNodes);
+    }
   });
 
   // No answer at all. Without it a click while the server is away does nothing.
-  document.addEventListener('htmx:error', (event) => {
-    const { ctx } = event.detail;
-    if (!ctx?.response && asked(ctx)) say('The server cannot be reached. Please try again.');
+  document.addEventListener('htmx:error', ({ detail: { ctx } }) => {
+    if (ctx && !ctx.response && !ctx.quiet) say('The server cannot be reached. Please try again.');
   });
 
   // Focus: when the control that was pressed is gone, the focus belongs on the
   // one in its place. Without it a keyboard starts again at the top.
-  let held = false;
-  document.addEventListener('htmx:before:swap', () => {
-    held = header().contains(document.activeElement);
-  });
   document.addEventListener('htmx:before:settle', () => {
-    if (held && document.activeElement === document.body) {
-      header().querySelector('#sign-in, #sign-out button')?.focus();
-    }
+    if (held && document.activeElement === document.body) control()?.focus();
   });
 
   // Dismiss: take the notice away in place. Without it the link loads the page
@@ -77,11 +78,46 @@
     document.getElementById('main').focus();
   });
 
-  // Back: a page out of the browser's memory greets whoever was signed in when
-  // it was left. Without it the greeting would be over, but still there.
-  window.addEventListener('pageshow', (event) => {
-    if (event.persisted) {
-      htmx.ajax('GET', '/header?quiet=1', { source: '#header', target: '#header', swap: 'outerMorph' });
+  // Tabs: every page announces who it greets, and one that greets somebody
+  // else asks the server. Without it another tab's greeting outlives its
+  // session. It is the state that is told, not an event, so it cannot loop.
+  const tabs = new BroadcastChannel('perch');
+  const announce = () => tabs.postMessage({ user: user() });
+  let waiting;
+  const check = () => {
+    clearTimeout(waiting);
+    if (document.hidden) refresh(true); // a hidden tab's timers sleep
+    else waiting = setTimeout(refresh, 30, true);
+  };
+  document.addEventListener('htmx:before:settle', announce);
+  announce();
+
+  // Back, and tabs that slept: a page out of the browser's memory greets
+  // whoever was there when it was left. Without it that greeting stays.
+  window.addEventListener('pageshow', (event) => event.persisted && check());
+  document.addEventListener('visibilitychange', () => document.hidden || check());
+
+  // Popup: with a mouse and room, the sign-in opens beside the page, which
+  // keeps its text, caret and scroll. Without it, or when the browser blocks
+  // it, the link is followed. The two meet by an id on the channel: after a
+  // visit to another site, opener and closed cannot be trusted.
+  const opened = new Set();
+  document.addEventListener('click', (event) => {
+    const link = event.target.closest('a[href^="/login?"]');
+    const modified = event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey;
+    if (!link || modified || !matchMedia('(pointer: fine) and (min-width: 48rem)').matches) return;
+    const id = crypto.randomUUID();
+    if (!window.open(`${link.href}&popup=${id}`, 'sign-in', 'popup,width=600,height=700')) return;
+    opened.add(id);
+    event.preventDefault();
+  });
+
+  tabs.addEventListener('message', ({ data }) => {
+    if (opened.delete(data.popup)) {
+      tabs.postMessage({ seen: data.popup });
+      refresh(false);
+    } else if ('user' in data && data.user !== user()) {
+      check();
     }
   });
 })();

@@ -30,7 +30,7 @@ func TestAnswers(t *testing.T) {
 		fragment = `<header id="header"`
 		notices  = `<div id="notices"`
 		nothing  = "" // and no more than that
-		personal = "no-store Cookie"
+		personal = "no-store Cookie, Accept-Encoding"
 		forever  = "public, max-age=31536000, immutable Accept-Encoding"
 	)
 	tests := []struct {

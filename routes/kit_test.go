@@ -5,6 +5,7 @@ package routes_test
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -302,9 +303,20 @@ func (w *watched) Write(b []byte) (int, error) {
 		w.WriteHeader(http.StatusOK)
 	}
 	if w.begin == nil {
-		w.begin = bytes.ToLower(b[:min(len(b), 64)])
+		w.begin = bytes.ToLower(beginning(b, w.header.Get("Content-Encoding")))
 	}
 	return w.ResponseWriter.Write(b)
+}
+
+// beginning returns up to 64 bytes of a body, as they were before they were
+// compressed.
+func beginning(body []byte, encoding string) []byte {
+	plain := io.Reader(bytes.NewReader(body))
+	if encoding == "gzip" {
+		plain, _ = gzip.NewReader(plain)
+	}
+	begin, _ := io.ReadAll(io.LimitReader(plain, 64))
+	return begin
 }
 
 func (w *watched) cookies() []*http.Cookie {

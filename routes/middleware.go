@@ -14,14 +14,15 @@ import (
 	"github.com/labstack/echo/v4/middleware"
 )
 
-var inboundID = regexp.MustCompile(`^[A-Za-z0-9-]{8,64}$`)
+// plainID is what an id from outside has to look like, so that it can do no
+// harm in a log, a cookie or a page.
+var plainID = regexp.MustCompile(`^[A-Za-z0-9-]{8,64}$`)
 
-// requestID gives every request an id, for the log and the answer. One from
-// outside is kept only when it can do no harm there.
+// requestID gives every request an id, for the log and the answer.
 func (a *app) requestID(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		id := c.Request().Header.Get(echo.HeaderXRequestID)
-		if !inboundID.MatchString(id) {
+		if !plainID.MatchString(id) {
 			id = rand.Text()
 		}
 		c.Response().Header().Set(echo.HeaderXRequestID, id)
@@ -77,7 +78,7 @@ func (a *app) headers(next echo.HandlerFunc) echo.HandlerFunc {
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		h.Set("Origin-Agent-Cluster", "?1")
-		h.Set("Permissions-Policy", "accelerometer=(), camera=(), geolocation=(), gyroscope=(), magnetometer=(), microphone=(), payment=(), usb=()")
+		h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=()")
 		if a.BaseURL.Scheme == "https" {
 			h.Set("Strict-Transport-Security", "max-age=63072000; includeSubDomains")
 		}

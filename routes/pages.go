@@ -53,6 +53,16 @@ func (a *app) account(c echo.Context) error {
 	}))
 }
 
+// popup ends a sign-in that runs in a popup: it tells the page that opened it,
+// which shows the header and the notices.
+func (a *app) popup(c echo.Context) error {
+	id := c.QueryParam("id")
+	if !plainID.MatchString(id) {
+		return a.redirect(c, "/")
+	}
+	return a.render(c, http.StatusOK, documentPolicy, views.Popup(views.PopupProps{ID: id, Next: localPath(c.QueryParam("next"))}))
+}
+
 // headerProps fills the header, wherever it is shown, and takes the notices
 // that wait: they are shown once.
 func (a *app) headerProps(c echo.Context) (views.HeaderProps, error) {
@@ -60,7 +70,7 @@ func (a *app) headerProps(c echo.Context) (views.HeaderProps, error) {
 	if err != nil {
 		return views.HeaderProps{}, err
 	}
-	props := views.HeaderProps{ScreenName: account.ScreenName, UserID: account.UserID, Here: a.here(c)}
+	props := views.HeaderProps{ScreenName: account.ScreenName, UserID: account.UserID, Here: a.here(c), Origin: a.BaseURL.String()}
 	if seen(c) {
 		for _, n := range a.Sessions.Notices(c.Request()) {
 			props.Notices = append(props.Notices, views.Notice(n))

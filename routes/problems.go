@@ -57,7 +57,7 @@ func (a *app) problem(err error, c echo.Context) {
 		c.Response().Header().Set("Retry-After", seconds)
 	}
 	view, policy := a.problemView(c, status)
-	if err := draw(c, status, policy, view); err != nil {
+	if err := a.draw(c, status, policy, view); err != nil {
 		a.Log.Error("internal_error", "error", err, "id", requestID(c))
 	}
 }

@@ -4,6 +4,7 @@ package routes
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"log/slog"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"net/url"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/a-h/templ"
@@ -48,7 +50,10 @@ type Options struct {
 	Now func() time.Time // time.Now when nil
 }
 
-type app struct{ Options }
+type app struct {
+	Options
+	zipped zipped
+}
 
 // New returns Perch as a handler.
 func New(o Options) http.Handler {
@@ -69,6 +74,7 @@ func New(o Options) http.Handler {
 		e.Add(method, "/", a.home)
 		e.Add(method, "/header", a.header)
 		e.Add(method, "/account", a.account, a.signedIn)
+		e.Add(method, "/popup", a.popup)
 		e.Add(method, "/healthz", a.healthy)
 		e.Add(method, "/readyz", a.ready)
 		e.Add(method, assets.Prefix+"*", a.asset)
@@ -96,12 +102,12 @@ func (a *app) render(c echo.Context, status int, policy string, view templ.Compo
 	if err := a.Sessions.Save(c.Response(), c.Request()); err != nil {
 		return err
 	}
-	return draw(c, status, policy, view)
+	return a.draw(c, status, policy, view)
 }
 
 // draw makes the view whole before the first byte goes out, so there is never
 // half a page.
-func draw(c echo.Context, status int, policy string, view templ.Component) error {
+func (a *app) draw(c echo.Context, status int, policy string, view templ.Component) error {
 	b := buffers.Get().(*bytes.Buffer)
 	defer buffers.Put(b)
 	b.Reset()
@@ -111,11 +117,40 @@ func draw(c echo.Context, status int, policy string, view templ.Component) error
 	h := c.Response().Header()
 	h.Set("Content-Security-Policy", policy)
 	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Length", strconv.Itoa(b.Len()))
 	personal(h)
+	body := b.Bytes()
+	if stranger(c) && assets.Takes(c.Request().Header.Get(echo.HeaderAcceptEncoding), "gzip") {
+		h.Set("Content-Encoding", "gzip")
+		body = a.zipped.of(body)
+	}
+	h.Set("Content-Length", strconv.Itoa(len(body)))
 	c.Response().WriteHeader(status)
-	_, err := c.Response().Write(b.Bytes())
+	_, err := c.Response().Write(body)
 	return err
+}
+
+// stranger tells whether the visitor sent no cookie, so that the answer is the
+// same for all of them.
+func stranger(c echo.Context) bool {
+	return c.Request().Header.Get("Cookie") == ""
+}
+
+// zipped keeps the last page that strangers got, compressed: they mostly get
+// the same one, and to compress it costs more than to draw it.
+type zipped struct{ last atomic.Pointer[zippedPage] }
+
+type zippedPage struct{ plain, gzip []byte }
+
+func (z *zipped) of(plain []byte) []byte {
+	if last := z.last.Load(); last != nil && bytes.Equal(last.plain, plain) {
+		return last.gzip
+	}
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	w.Write(plain)
+	w.Close()
+	z.last.Store(&zippedPage{bytes.Clone(plain), b.Bytes()})
+	return b.Bytes()
 }
 
 var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
@@ -138,5 +173,5 @@ func (a *app) redirect(c echo.Context, to string) error {
 // personal keeps an answer out of every cache: it depends on who asks.
 func personal(h http.Header) {
 	h.Set("Cache-Control", "no-store")
-	h.Set("Vary", "Cookie")
+	h.Set("Vary", "Cookie, Accept-Encoding")
 }

@@ -47,7 +47,8 @@ func (a *app) toTwitter(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	pending := session.Pending{Token: token, Secret: secret, Next: localPath(c.QueryParam("next"))}
+	pending := asked(c)
+	pending.Token, pending.Secret = token, secret
 	if err := a.Sessions.Begin(c.Response(), c.Request(), pending); err != nil {
 		return err
 	}
@@ -55,8 +56,17 @@ func (a *app) toTwitter(c echo.Context) error {
 	return a.redirect(c, to)
 }
 
+// asked reads what the visitor wants of a sign-in.
+func asked(c echo.Context) session.Pending {
+	p := session.Pending{Next: localPath(c.QueryParam("next"))}
+	if id := c.QueryParam("popup"); plainID.MatchString(id) {
+		p.Popup = id
+	}
+	return p
+}
+
 func (a *app) notStarted(c echo.Context) error {
-	return a.failed(c, localPath(c.QueryParam("next")), gologin.ErrorFromContext(c.Request().Context()))
+	return a.failed(c, asked(c), gologin.ErrorFromContext(c.Request().Context()))
 }
 
 // callback is the way back from Twitter. A sign-in that this browser did not
@@ -64,22 +74,22 @@ func (a *app) notStarted(c echo.Context) error {
 func (a *app) callback(c echo.Context) error {
 	back, err := twitter.ParseCallback(c.Request())
 	if err != nil {
-		return a.failed(c, "/", err)
+		return a.failed(c, session.Pending{Next: "/"}, err)
 	}
 	if back.Denied != "" {
 		return a.denied(c, back.Denied)
 	}
 	pending, err := a.Sessions.Take(c.Response(), c.Request(), back.Token)
 	if err != nil {
-		return a.failed(c, "/", err)
+		return a.failed(c, session.Pending{Next: "/"}, err)
 	}
 	r := c.Request()
 	c.SetRequest(r.WithContext(oauth1.WithRequestToken(r.Context(), pending.Token, pending.Secret)))
 	return bridge(c, func(to func(echo.HandlerFunc) http.Handler) http.Handler {
 		return a.Twitter.CallbackHandler(
-			to(func(c echo.Context) error { return a.welcome(c, pending.Next) }),
+			to(func(c echo.Context) error { return a.welcome(c, pending) }),
 			to(func(c echo.Context) error {
-				return a.failed(c, pending.Next, gologin.ErrorFromContext(c.Request().Context()))
+				return a.failed(c, pending, gologin.ErrorFromContext(c.Request().Context()))
 			}),
 		)
 	})
@@ -90,15 +100,15 @@ func (a *app) callback(c echo.Context) error {
 func (a *app) denied(c echo.Context, token string) error {
 	pending, err := a.Sessions.Take(c.Response(), c.Request(), token)
 	if err != nil {
-		return a.failed(c, "/", err)
+		return a.failed(c, session.Pending{Next: "/"}, err)
 	}
 	a.Log.Info("login_denied", "id", requestID(c))
 	a.Sessions.Flash(c.Request(), session.Notice{Text: "You denied the request to sign in."})
-	return a.redirect(c, publicPath(pending.Next))
+	return a.arrive(c, pending, publicPath(pending.Next))
 }
 
 // welcome signs in whom Twitter names.
-func (a *app) welcome(c echo.Context, next string) error {
+func (a *app) welcome(c echo.Context, pending session.Pending) error {
 	person, err := twitter.IdentityFromContext(c.Request().Context())
 	if err != nil {
 		return err
@@ -108,15 +118,15 @@ func (a *app) welcome(c echo.Context, next string) error {
 		return err
 	}
 	if err := a.Sessions.SignIn(c.Response(), c.Request(), person, twitter.Token{Token: token, Secret: secret}); err != nil {
-		return a.failed(c, next, err)
+		return a.failed(c, pending, err)
 	}
 	a.Log.Info("login_ok", "account", person.UserID, "id", requestID(c))
 	a.Sessions.Flash(c.Request(), session.Notice{Text: "You were signed in as @" + person.ScreenName})
-	return a.redirect(c, next)
+	return a.arrive(c, pending, pending.Next)
 }
 
 // failed says kindly that a sign-in failed, on a page that anybody may see.
-func (a *app) failed(c echo.Context, next string, err error) error {
+func (a *app) failed(c echo.Context, pending session.Pending, err error) error {
 	if errors.Is(err, context.Canceled) {
 		return err // nobody is there to read it
 	}
@@ -130,7 +140,16 @@ func (a *app) failed(c echo.Context, next string, err error) error {
 	}
 	a.Log.Info("login_failed", "reason", reason, "id", requestID(c))
 	a.Sessions.Flash(c.Request(), session.Notice{Text: notice, Problem: true, Retry: true})
-	return a.redirect(c, publicPath(next))
+	return a.arrive(c, pending, publicPath(pending.Next))
+}
+
+// arrive ends a sign-in at a page, in a popup by way of the page that closes
+// it.
+func (a *app) arrive(c echo.Context, pending session.Pending, to string) error {
+	if pending.Popup != "" {
+		to = "/popup?" + url.Values{"id": {pending.Popup}, "next": {to}}.Encode()
+	}
+	return a.redirect(c, to)
 }
 
 // explain finds the words for the visitor, and one for the log.
@@ -218,7 +237,7 @@ func localPath(next string) string {
 		return "/"
 	}
 	switch u.Path {
-	case "/login", "/logout", "/oauth-authorized", "/header":
+	case "/login", "/logout", "/oauth-authorized", "/header", "/popup":
 		return "/"
 	}
 	u.Fragment, u.RawFragment = "", ""
