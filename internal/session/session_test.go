@@ -545,3 +545,28 @@ func TestNewRefuses(t *testing.T) {
 		}
 	}
 }
+
+func TestSweepEndsWhatIsOverAndNothingElse(t *testing.T) {
+	s, idle, old, fresh := newSite(t), newBrowser(t), newBrowser(t), newBrowser(t)
+	old.signIn(t, s, ada)
+	began := s.now
+	for m := 50; m < 24*60; m += 50 { // used all the time, until it is too old
+		s.now = began.Add(time.Duration(m) * time.Minute)
+		old.who(t, s)
+	}
+	s.now = began.Add(23 * time.Hour)
+	idle.signIn(t, s, ada)
+	s.now = began.Add(24*time.Hour + time.Minute)
+	fresh.signIn(t, s, ada)
+
+	got, err := s.Sweep(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := int64(2); got != want {
+		t.Errorf("swept %d sessions, want %d", got, want)
+	}
+	if got := fresh.who(t, s); got != "ada" {
+		t.Errorf("the fresh session is %q's, want ada's", got)
+	}
+}
