@@ -44,6 +44,8 @@ func TestLocalPath(t *testing.T) {
 		{"a script", "javascript:alert(1)", "/"},
 		{"a scheme and no slashes", "https:evil.example", "/"},
 		{"two slashes", "//evil.example", "/"},
+		{"two slashes alone", "//", "/"},
+		{"two slashes and a query", "//?x", "/"},
 		{"three slashes", "///evil.example", "/"},
 		{"four slashes", "////evil.example", "/"},
 		{"two slashes and a user", "//user@evil.example", "/"},
@@ -86,6 +88,7 @@ func TestLocalPath(t *testing.T) {
 		{"sign-out", "/logout", "/"},
 		{"the way back", "/oauth-authorized?oauth_token=a&oauth_verifier=b", "/"},
 		{"the header", "/header", "/"},
+		{"the end of a popup", "/popup?id=12345678", "/"},
 		{"sign-in, encoded", "/%6cogin", "/"},
 		{"sign-in, encoded whole", "/%6c%6f%67%69%6e?next=/", "/"},
 		{"sign-out, encoded", "/log%6Fut", "/"},
@@ -103,7 +106,7 @@ func TestLocalPath(t *testing.T) {
 
 // FuzzNext shows that no next leads off the site, whoever reads it.
 func FuzzNext(f *testing.F) {
-	for _, seed := range []string{"/", "/account?x=1", "//evil.example", `/\evil.example`, "/%5cevil.example", "/%2f%2fevil.example", "/\t/evil.example",
+	for _, seed := range []string{"/", "/account?x=1", "//", "//evil.example", `/\evil.example`, "/%5cevil.example", "/%2f%2fevil.example", "/\t/evil.example",
 		"https://evil.example", "/a/..//evil.example", "/%2e%2e//x", "/@evil.example", "/:@evil.example", "/#//x", "/?#", "/café?é#é", "/\xff?\xfe", "/%6cogin", "/;//x", "/%252f%252fevil.example"} {
 		f.Add(seed)
 	}
@@ -121,7 +124,7 @@ func FuzzNext(f *testing.F) {
 			t.Fatalf("localPath(%q) = %q, which leads to %v (%v)", next, got, u, err)
 		}
 		switch u.Path {
-		case "/login", "/logout", "/oauth-authorized", "/header":
+		case "/login", "/logout", "/oauth-authorized", "/header", "/popup":
 			t.Fatalf("localPath(%q) = %q, where nobody can return to", next, got)
 		}
 		if again := localPath(got); len(got) <= maxNext && again != got {

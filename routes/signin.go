@@ -226,7 +226,7 @@ const maxNext = 2048
 // are not: they drop tabs, take a backslash for a slash, and two slashes for
 // another site (WHATWG URL).
 func localPath(next string) string {
-	if next == "" || len(next) > maxNext || next[0] != '/' || strings.ContainsFunc(next, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '\\' }) {
+	if len(next) > maxNext || !strings.HasPrefix(next, "/") || strings.HasPrefix(next, "//") || strings.ContainsFunc(next, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '\\' }) {
 		return "/"
 	}
 	u, err := url.Parse(next)
