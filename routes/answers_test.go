@@ -1,12 +1,14 @@
 package routes_test
 
 import (
+	"compress/gzip"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -68,6 +70,13 @@ func TestAnswers(t *testing.T) {
 		{"HEAD", "/account", true, false, 200, "", nothing, "", personal},
 		{"POST", "/account", true, false, 405, "", document, "", personal},
 		{"PATCH", "/account", true, true, 405, "", notices, "", personal},
+
+		{"GET", "/popup?id=12345678&next=/account", false, false, 200, "", document, "12345678", personal},
+		{"GET", "/popup?id=12345678", true, true, 200, "", document, "12345678", personal},
+		{"GET", "/popup", true, false, 303, "/", nothing, "", personal},
+		{"GET", "/popup", true, true, 200, "/", nothing, "", personal},
+		{"HEAD", "/popup?id=12345678", true, false, 200, "", nothing, "", personal},
+		{"POST", "/popup", true, false, 405, "", document, "", personal},
 
 		{"GET", "/login", false, false, 303, toTwitter, nothing, "", personal},
 		{"GET", "/login", false, true, 200, toTwitter, nothing, "", personal},
@@ -173,6 +182,66 @@ func TestAnswers(t *testing.T) {
 	if got := robin.who(); got != "@robin" {
 		t.Errorf("after all that, signed in is %q", got)
 	}
+}
+
+// What strangers get is the same for all of them, so it may be compressed;
+// what is somebody's own stays plain.
+func TestPagesForStrangersAreCompressed(t *testing.T) {
+	t.Parallel()
+	k := start(t)
+	b := k.browser(t)
+	b.signIn("robin")
+	own := "perch-session=" + b.cookie(sessionCookie)
+	tests := []struct{ name, target, accepts, cookie, encoding string }{
+		{"a stranger", "/", "gzip, deflate, br", "", "gzip"},
+		{"a stranger again", "/", "gzip", "", "gzip"},
+		{"another page", "/?a=1", "gzip", "", "gzip"},
+		{"the first page again", "/", "gzip", "", "gzip"},
+		{"the header", "/header", "gzip", "", "gzip"},
+		{"a page that is not there", "/nowhere", "gzip", "", "gzip"},
+		{"a stranger who takes none", "/", "", "", ""},
+		{"a stranger who refuses gzip", "/", "gzip;q=0", "", ""},
+		{"somebody who is signed in", "/", "gzip", own, ""},
+		{"somebody with a cookie of no meaning", "/", "gzip", "a=b", ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			ask := func(accepts string) *answer {
+				header := []string{"Accept-Encoding", accepts}
+				if tt.cookie != "" {
+					header = append(header, "Cookie", tt.cookie)
+				}
+				return k.serve(t, k.request(http.MethodGet, tt.target, header...))
+			}
+			got, want := ask(tt.accepts), ask("")
+			body := got.body
+			if got.Header.Get("Content-Encoding") != tt.encoding {
+				t.Fatalf("Content-Encoding is %q, want %q", got.Header.Get("Content-Encoding"), tt.encoding)
+			}
+			if n := got.Header.Get("Content-Length"); n != strconv.Itoa(len(body)) {
+				t.Errorf("Content-Length is %s, want %d", n, len(body))
+			}
+			if tt.encoding != "" {
+				body = unzip(t, body)
+			}
+			if body != want.body {
+				t.Errorf("body is\n%s\nwant\n%s", body, want.body)
+			}
+		})
+	}
+}
+
+func unzip(t *testing.T, body string) string {
+	t.Helper()
+	z, err := gzip.NewReader(strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, err := io.ReadAll(z)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(plain)
 }
 
 func TestLoginAddsNothingToTwittersURL(t *testing.T) {
@@ -443,6 +512,8 @@ func TestLoginRate(t *testing.T) {
 	}{
 		{"one address, and then another", []ask{{"192.0.2.1:1", "", 303}, {"192.0.2.1:2", "", 303}, {"192.0.2.1:3", "", 429}, {"192.0.2.2:1", "", 303}}},
 		{"X-Forwarded-For of a stranger is nothing", []ask{{"192.0.2.1:1", "203.0.113.1", 303}, {"192.0.2.1:1", "203.0.113.2", 303}, {"192.0.2.1:1", "203.0.113.3", 429}}},
+		{"nor is that of a neighbour", []ask{{"192.168.0.1:1", "203.0.113.1", 303}, {"192.168.0.1:1", "203.0.113.2", 303}, {"192.168.0.1:1", "203.0.113.3", 429}}},
+		{"nor that of this computer", []ask{{"127.0.0.1:1", "203.0.113.1", 303}, {"127.0.0.1:1", "203.0.113.2", 303}, {"127.0.0.1:1", "203.0.113.3", 429}}},
 		{"behind a proxy, each on their own", []ask{{"10.0.0.1:1", "203.0.113.1", 303}, {"10.0.0.1:1", "203.0.113.1", 303}, {"10.0.0.1:1", "203.0.113.1", 429}, {"10.0.0.1:1", "203.0.113.2", 303}}},
 		{"what a visitor adds in front is nothing", []ask{{"10.0.0.1:1", "1.1.1.1, 203.0.113.1", 303}, {"10.0.0.1:1", "2.2.2.2, 203.0.113.1", 303}, {"10.0.0.1:1", "3.3.3.3, 203.0.113.1", 429}}},
 		{"two proxies", []ask{{"10.0.0.1:1", "203.0.113.1, 10.9.9.9", 303}, {"10.0.0.2:1", "203.0.113.1, 10.8.8.8", 303}, {"10.0.0.1:1", "203.0.113.1", 429}}},
@@ -485,6 +556,16 @@ func TestLoginRate(t *testing.T) {
 		}
 		if a := b.get("/login"); a.StatusCode != http.StatusTooManyRequests {
 			t.Errorf("and once more: status %d", a.StatusCode)
+		}
+	})
+	t.Run("without proxies, X-Forwarded-For is nothing", func(t *testing.T) {
+		t.Parallel()
+		k := start(t, func(s *setup) { s.loginRate = 1 })
+		for _, forwarded := range []string{"203.0.113.1", "203.0.113.2"} {
+			k.serve(t, k.request(http.MethodGet, "/login", "RemoteAddr", "10.0.0.1:1", "X-Forwarded-For", forwarded, "X-Real-IP", forwarded))
+		}
+		if n := k.twitter.calls(requestToken); n != 1 {
+			t.Errorf("%d sign-ins were started, want 1", n)
 		}
 	})
 	t.Run("what is refused anyway does not count", func(t *testing.T) {

@@ -102,6 +102,7 @@ func faults(k *kit) []fault {
 		{"JSON", says(200, "application/json", `{"oauth_token":"`+providersWords+`"}`), "garbled", "garbled", 200, 0},
 		{"nothing", says(200, "", ""), "garbled", "garbled", 200, 0},
 		{"huge", says(200, "", given+"&"+exchanged+"&more="+strings.Repeat("a", 1<<20)), "garbled", "garbled", 200, 0},
+		{"huge, and without an end", k.twitter.endless, "garbled", "garbled", 200, 0},
 		{"a gzip bomb", bomb(given + "&more="), "garbled", "garbled", 200, 0},
 		{"gzip that is none", says(200, "", given, "Content-Encoding", "gzip"), "unreachable", "unreachable", 0, 0},
 		{"bad encoding", says(200, "", given+"&user_id=%zz"), "garbled", "garbled", 200, 0},
@@ -283,7 +284,7 @@ func TestProfileHangs(t *testing.T) {
 // is told to nobody.
 func TestVisitorLeaves(t *testing.T) {
 	t.Parallel()
-	k := start(t)
+	k := start(t, func(s *setup) { s.timeout = time.Hour })
 	b := k.browser(t)
 	back := b.start("next=/").authorize("robin")
 	arrived, left := make(chan struct{}), make(chan struct{})
@@ -307,7 +308,11 @@ func TestVisitorLeaves(t *testing.T) {
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Errorf("the visitor gets %v", err)
 	}
-	<-left
+	select {
+	case <-left:
+	case <-time.After(10 * time.Second):
+		t.Error("Perch still waits for Twitter")
+	}
 	if got := b.who(); got != nobody {
 		t.Errorf("signed in is %q", got)
 	}
@@ -331,6 +336,13 @@ func jsonError(status, code int) http.HandlerFunc {
 
 // reset cuts the connection without a word.
 func reset(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
+
+// endless sends more than Perch takes, and keeps it waiting for the rest.
+func (w *wire) endless(rw http.ResponseWriter, r *http.Request) {
+	rw.Write(bytes.Repeat([]byte("a"), 128<<10))
+	http.NewResponseController(rw).Flush()
+	w.hang(rw, r)
+}
 
 // drip sends a header, and then the body, letter by letter, and never ends.
 func (w *wire) drip(body string) http.HandlerFunc {

@@ -150,6 +150,32 @@ func TestReplayedCallback(t *testing.T) {
 	})
 }
 
+// However many come back at once with the same sign-in, one gets in.
+func TestCallbackManyTimesAtOnce(t *testing.T) {
+	t.Parallel()
+	k := start(t)
+	b := k.browser(t)
+	back := b.start("next=/").authorize("robin")
+	arrived, release := k.twitter.hold(accessToken, k.twitter.pass)
+	answers := make(chan *answer, 8)
+	for range cap(answers) {
+		thief := b.copied()
+		go func() { answers <- thief.get(back) }()
+	}
+	<-arrived
+	for range cap(answers) - 1 {
+		(<-answers).leads("/") // those that are refused wait for nothing
+	}
+	release()
+	(<-answers).leads("/")
+	if n := k.twitter.calls(accessToken); n != 1 {
+		t.Errorf("access_token was called %d times, want once", n)
+	}
+	if n := len(k.log.events("login_ok")); n != 1 {
+		t.Errorf("%d were signed in, want one", n)
+	}
+}
+
 // Login CSRF: to sign a victim in as the attacker.
 func TestSomebodyElsesCallback(t *testing.T) {
 	t.Parallel()
@@ -201,6 +227,7 @@ func TestNotACallback(t *testing.T) {
 		{"a semicolon", "oauth_token=OWN;oauth_verifier=v", incomplete},
 		{"other case", "OAUTH_TOKEN=OWN&OAUTH_VERIFIER=v", incomplete},
 		{"denied, nothing", "denied=", incomplete},
+		{"denied, nothing, beside a token", "denied=&oauth_token=OWN&oauth_verifier=v", incomplete},
 		{"denied twice", "denied=OWN&denied=OWN", incomplete},
 		{"denied, too long", "denied=" + strings.Repeat("a", 257), incomplete},
 		{"an unknown token", "oauth_token=unknown&oauth_verifier=v", foreign},
