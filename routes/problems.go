@@ -38,12 +38,15 @@ var retryAfter = map[int]string{
 // page, or for htmx a notice in the page they are on. The cause goes to the
 // log.
 func (a *app) problem(err error, c echo.Context) {
-	if c.Response().Committed {
+	left := c.Request().Context().Err() != nil
+	switch {
+	case c.Response().Committed && left:
+		return // nobody reads the rest
+	case c.Response().Committed:
 		a.Log.Error("internal_error", "error", err, "id", requestID(c))
 		return
-	}
-	if errors.Is(err, context.Canceled) && c.Request().Context().Err() != nil {
-		c.Response().WriteHeader(499) // the visitor left; nginx's number, for the log alone
+	case errors.Is(err, context.Canceled) && left:
+		c.Response().WriteHeader(499) // nginx's number for it, for the log alone
 		return
 	}
 	status := status(err)

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/gorilla/securecookie"
@@ -57,10 +58,9 @@ type deflated struct{}
 
 func (deflated) Serialize(value any) ([]byte, error) {
 	var b bytes.Buffer
-	z, err := flate.NewWriter(&b, flate.BestCompression)
-	if err != nil {
-		return nil, err
-	}
+	z := deflaters.Get().(*flate.Writer)
+	defer deflaters.Put(z)
+	z.Reset(&b)
 	if err := gob.NewEncoder(z).Encode(value); err != nil {
 		return nil, err
 	}
@@ -69,6 +69,15 @@ func (deflated) Serialize(value any) ([]byte, error) {
 	}
 	return b.Bytes(), nil
 }
+
+// deflaters are kept: one takes most of a megabyte.
+var deflaters = sync.Pool{New: func() any {
+	z, err := flate.NewWriter(nil, flate.BestCompression)
+	if err != nil {
+		panic(err) // only for an unknown level
+	}
+	return z
+}}
 
 func (deflated) Deserialize(b []byte, value any) error {
 	return gob.NewDecoder(flate.NewReader(bytes.NewReader(b))).Decode(value)
