@@ -384,9 +384,9 @@ func TestATabThatSleptAsksWhoIsThere(t *testing.T) {
 	b.signIn(account(t, "robin"))
 	b.untilTold("You were signed in as @robin")
 	const wake = "document.dispatchEvent(new Event('visibilitychange')); true"
-	before := len(b.untilLoaded())
+	ask[bool](b, "window.swaps = 0; document.addEventListener('htmx:after:swap', () => window.swaps++); true")
 	ask[bool](b, wake)
-	await(t, "the page to ask", func() bool { return len(b.untilLoaded()) > before })
+	b.until("the page to have asked", "window.swaps === 1")
 	b.untilTold("You were signed in as @robin") // nothing is taken away unread
 
 	b.elsewhere().signOut() // as another device would, without a word to this tab
