@@ -18,10 +18,14 @@ const policy = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri '
 
 // What people are told when a sign-in cannot go on.
 var (
-	errStale   = refusePage(http.StatusForbidden, "This sign-in was finished, was cancelled, or is more than ten minutes old.", "request token unknown, used or expired")
-	errForeign = refusePage(http.StatusForbidden, "This form was not sent from the sandbox's own page in this browser.", "the form is not from our page")
-	errGarbled = refusePage(http.StatusBadRequest, "The form that was sent makes no sense.", "no such form, action or account")
+	errStale   = refuseConsent(http.StatusForbidden, "This sign-in was finished, was cancelled, or is more than ten minutes old.", "request token unknown, used or expired")
+	errForeign = refuseConsent(http.StatusForbidden, "This form was not sent from the sandbox's own page in this browser.", "the form is not from our page")
+	errGarbled = refuseConsent(http.StatusBadRequest, "The form that was sent makes no sense.", "no such form, action or account")
 )
+
+func refuseConsent(status int, sentence, reason string) *refusal {
+	return refusePage(status, problemPage("This sign-in cannot go on", sentence, "Nobody was signed in by this. Go back to the application and start again."), reason)
+}
 
 // ask is step 2 (RFC 5849 §2.2): the consent page. Unlike X's authenticate it asks every time; force_login is accepted and means nothing more, screen_name
 // selects an account.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+
+	"github.com/a-h/templ"
 )
 
 // refusal is an answer that says no, in one of the shapes X says it in. Its text as an error is for the log, so it holds nothing that was sent.
@@ -33,10 +35,10 @@ func refuseJSON(status, code int, message, reason string) *refusal {
 	return &refusal{status: status, kind: kindJSON, body: fmt.Sprintf(`{"errors":[{"code":%d,"message":%q}]}`, code, message), reason: reason}
 }
 
-// refusePage is for people: a page with one sentence and what to do.
-func refusePage(status int, sentence, reason string) *refusal {
+// refusePage is for people.
+func refusePage(status int, page templ.Component, reason string) *refusal {
 	var b strings.Builder
-	_ = problemPage(sentence).Render(context.Background(), &b) // a Builder takes everything
+	_ = page.Render(context.Background(), &b) // a Builder takes everything
 	return &refusal{status: status, kind: kindHTML, body: b.String(), reason: reason}
 }
 

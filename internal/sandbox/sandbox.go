@@ -238,6 +238,8 @@ func (s *Server) table() map[string][]route {
 		{"verify_credentials", "GET", "/1.1/account/verify_credentials.json", s.verifyCredentials},
 		{"users/me", "GET", "/2/users/me", s.usersMe},
 		{"invalidate_token", "POST", "/1.1/oauth/invalidate_token.json", s.invalidateToken},
+		{"apps", "GET HEAD", "/sandbox/apps", s.apps},
+		{"apps", "POST", "/sandbox/apps", s.revoke},
 		{"stylesheet", "GET HEAD", "/sandbox/consent.css", stylesheet},
 		{"icon", "GET HEAD", "/sandbox/icon.png", avatar("icon", 64)},
 	}
@@ -274,7 +276,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answerRefusal(w, r, err)
 	}
 	level := slog.LevelInfo
-	if strings.HasPrefix(r.URL.Path, "/sandbox/") {
+	if strings.HasPrefix(r.URL.Path, "/sandbox/") && name != "apps" {
 		level = slog.LevelDebug // a page's pictures would bury what matters
 	}
 	s.opts.Log.Log(r.Context(), level, "sandbox "+name, "method", r.Method, "verdict", verdict)

@@ -186,6 +186,8 @@ func TestEveryAnswer(t *testing.T) {
 		{"GET", "/2/users/me", 400, kindJSON, "", `"code":215`},
 		{"GET", "/oauth/authenticate", 403, kindHTML, "", "start again"},
 		{"POST", "/oauth/authenticate", 403, kindHTML, "", "start again"},
+		{"POST", "/sandbox/apps", 403, kindHTML, "", "No access was taken away"},
+		{"PUT", "/sandbox/apps", 405, kindJSON, "GET, HEAD, POST", `"code":86`},
 		{"GET", "/sandbox/consent.css", 200, "text/css;charset=utf-8", "", "prefers-color-scheme"},
 		{"GET", "/sandbox/icon.png", 200, "image/png", "", "PNG"},
 		{"GET", "/sandbox/avatars/12_normal.png", 200, "image/png", "", "PNG"},

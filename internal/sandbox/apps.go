@@ -1,0 +1,71 @@
+package sandbox
+
+import (
+	"bytes"
+	"crypto/rand"
+	"net/http"
+	"slices"
+	"time"
+)
+
+var (
+	errAppsForeign = refuseApps(http.StatusForbidden, "This form was not sent from the sandbox's own page in this browser.", "the form is not from our page")
+	errAppsGarbled = refuseApps(http.StatusBadRequest, "The form that was sent makes no sense.", "no such form or account")
+)
+
+func refuseApps(status int, sentence, reason string) *refusal {
+	return refusePage(status, problemPage("No access was taken away", sentence, "Go back to the list of connected apps and try again."), reason)
+}
+
+// apps lists who let an application in, as X does under "Connected apps", for a person to take its access away.
+func (s *Server) apps(w http.ResponseWriter, r *http.Request) (string, error) {
+	p := appsProps{App: origin(s.callbacks[s.opts.Callbacks[0]]), CSRF: rand.Text(), Connected: s.connected()}
+	if c, err := r.Cookie(appsCookie("").Name); err == nil && len(c.Value) == len(p.CSRF) {
+		p.CSRF = c.Value // one for all tabs
+	}
+	var b bytes.Buffer
+	if err := appsPage(p).Render(r.Context(), &b); err != nil {
+		return "", err
+	}
+	http.SetCookie(w, appsCookie(p.CSRF))
+	w.Header().Set("Content-Security-Policy", policy+"'self'")
+	answer(w, http.StatusOK, kindHTML, b.String())
+	return "listed", nil
+}
+
+func appsCookie(value string) *http.Cookie {
+	c := csrfCookie("apps", value, time.Hour)
+	c.Path = "/sandbox/apps"
+	return c
+}
+
+// connected returns the accounts that have an access token.
+func (s *Server) connected() []Account {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(s.accounts), func(a Account) bool {
+		_, ok := s.pairs[a.ID]
+		return !ok
+	})
+}
+
+// revoke is what a button on the apps page sends. It is fine when the access is gone already.
+func (s *Server) revoke(w http.ResponseWriter, r *http.Request) (string, error) {
+	if err := r.ParseForm(); err != nil {
+		return "", errAppsGarbled
+	}
+	if !s.ownForm(r, "apps") {
+		return "", errAppsForeign
+	}
+	id := r.PostForm.Get("account")
+	s.mu.Lock()
+	known := s.account(id) != nil
+	s.mu.Unlock()
+	if !known {
+		return "", errAppsGarbled
+	}
+	s.Revoke(id)
+	w.Header().Set("Location", "/sandbox/apps")
+	w.WriteHeader(http.StatusSeeOther)
+	return "revoked", nil
+}
