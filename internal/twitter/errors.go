@@ -31,6 +31,8 @@ const (
 
 	Unreachable Reason = "unreachable" // no answer, or not in time
 	Unavailable Reason = "unavailable" // the provider is out of order
+	NoCredits   Reason = "no_credits"  // the application has used up its plan
+	NotPlanned  Reason = "not_planned" // the application's plan lacks this call
 	Refused     Reason = "refused"     // any other refusal
 	Garbled     Reason = "garbled"     // an answer that makes no sense
 )
@@ -38,7 +40,7 @@ const (
 // Error is a call to the provider that failed. It holds nothing of the words
 // that the provider used.
 type Error struct {
-	Call    string // request_token, access_token
+	Call    string // request_token, access_token, or the path of another call
 	Status  int    // HTTP status, 0 without an answer
 	Code    int    // Twitter's own code, 0 without one
 	Reason  Reason
@@ -131,10 +133,14 @@ func reason(call string, status, code int) Reason {
 		return Locked
 	case 88:
 		return RateLimited
+	case 453:
+		return NotPlanned
 	case 130, 131:
 		return Unavailable
 	}
 	switch {
+	case status == http.StatusPaymentRequired:
+		return NoCredits
 	case status == http.StatusTooManyRequests:
 		return RateLimited
 	case status >= 500:

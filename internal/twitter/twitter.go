@@ -47,6 +47,7 @@ type Provider struct {
 	oauth     oauth1.Config
 	transport http.RoundTripper
 	calls     chan struct{} // a place for each call under way
+	resting   resting
 }
 
 // New returns the Provider for o.
@@ -57,6 +58,9 @@ func New(o Options) *Provider {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.MaxIdleConnsPerHost = maxCalls
+	transport.MaxResponseHeaderBytes = maxAnswer
 	endpoint := func(path string) string { return o.APIURL.JoinPath(path).String() }
 	return &Provider{
 		Options: o,
@@ -72,7 +76,7 @@ func New(o Options) *Provider {
 			Signer: signer{o.ConsumerSecret},
 			Noncer: oauth1.HexNoncer{}, // left nil, every call would set it: a data race
 		},
-		transport: http.DefaultTransport.(*http.Transport).Clone(),
+		transport: transport,
 		calls:     make(chan struct{}, maxCalls),
 	}
 }
