@@ -91,13 +91,13 @@ func (b box) seal(plain []byte, row string) []byte {
 	return b[0].Seal(nil, nil, plain, []byte(row))
 }
 
-// open returns ErrSealed when none of the keys fits, or the text is another
-// row's.
-func (b box) open(sealed []byte, row string) ([]byte, error) {
-	for _, aead := range b {
+// open also tells whether it was the newest key that fitted. The error is
+// ErrSealed when none does, or the text is another row's.
+func (b box) open(sealed []byte, row string) (plain []byte, newest bool, err error) {
+	for i, aead := range b {
 		if plain, err := aead.Open(nil, nil, sealed, []byte(row)); err == nil {
-			return plain, nil
+			return plain, i == 0, nil
 		}
 	}
-	return nil, ErrSealed
+	return nil, false, ErrSealed
 }

@@ -131,6 +131,7 @@ func (s *Sessions) Notices(r *http.Request) []Notice {
 // Save writes the notices that still wait to the cookies of the answer. Call
 // it once, before the answer's first byte.
 func (s *Sessions) Save(w http.ResponseWriter, r *http.Request) error {
+	s.forgetUnreadable(w, r)
 	name := s.cookieName("notices")
 	found := s.get(r, name)
 	_, err := r.Cookie(name)
@@ -154,6 +155,18 @@ func (s *Sessions) Save(w http.ResponseWriter, r *http.Request) error {
 		return fmt.Errorf("saving notices: %w", err)
 	}
 	return nil
+}
+
+// forgetUnreadable takes a session's cookie away that is none of ours. One that
+// is well-formed stays, though its session may be over: a slow answer must not
+// take away the cookie of a sign-in that was faster.
+func (s *Sessions) forgetUnreadable(w http.ResponseWriter, r *http.Request) {
+	name := s.cookieName("session")
+	if c, err := r.Cookie(name); err == nil {
+		if _, ok := hashID(c.Value); !ok && w.Header().Get("Set-Cookie") == "" {
+			s.forget(w, name)
+		}
+	}
 }
 
 func (s *Sessions) forget(w http.ResponseWriter, name string) {

@@ -116,10 +116,14 @@ func (o Options) cookieOptions(age time.Duration) *sessions.Options {
 // Account is who is signed in.
 type Account struct {
 	ID         int64
-	UserID     string // the provider's key for the person, decimal
-	ScreenName string // without the @
-	SignedInAt time.Time
+	UserID     string    // the provider's key for the person, decimal
+	ScreenName string    // without the @
+	Name       string    // as the provider shows it, empty while unknown
+	Avatar     string    // names the picture, for Sessions.Avatar; empty while there is none
+	SignedInAt time.Time // in this browser
 	CreatedAt  time.Time // when the person signed in here for the first time
+	LastAt     time.Time // when the person signed in here for the last time
+	ProfileAt  time.Time // when the provider was last asked how it shows the person
 }
 
 // Current returns the account that is signed in, and false when nobody is: no
@@ -134,8 +138,12 @@ func (s *Sessions) Current(r *http.Request) (Account, bool, error) {
 		ID:         row.Account.ID,
 		UserID:     row.Account.UserID,
 		ScreenName: row.Account.ScreenName,
+		Name:       row.Account.Name,
+		Avatar:     row.Account.Avatar,
 		SignedInAt: row.CreatedAt,
 		CreatedAt:  row.Account.CreatedAt,
+		LastAt:     row.Account.SignedInAt,
+		ProfileAt:  row.Account.ProfileAt,
 	}, true, nil
 }
 
@@ -174,19 +182,29 @@ func (s *Sessions) SignOut(w http.ResponseWriter, r *http.Request) error {
 }
 
 // Token returns the access token of the account that is signed in, to sign
-// calls on its behalf, and false when nobody is. The error is ErrSealed when
-// the keys have changed: the person has to sign in again.
+// calls on its behalf, and false when nobody is. A token under an older key is
+// sealed anew with the newest. The error is ErrSealed when none of the keys
+// fits any more: the person has to sign in again.
 func (s *Sessions) Token(r *http.Request) (twitter.Token, bool, error) {
 	row, ok, err := s.current(r)
 	if err != nil || !ok {
 		return twitter.Token{}, false, err
 	}
-	plain, err := s.box.open(row.Account.Token, tokenRow(row.Account))
+	a := row.Account
+	plain, newest, err := s.box.open(a.Token, tokenRow(a))
 	if err != nil {
 		return twitter.Token{}, false, err
 	}
 	pair, err := twitter.UnmarshalToken(plain)
-	return pair, err == nil, err
+	if err != nil {
+		return twitter.Token{}, false, err
+	}
+	if !newest {
+		if err := s.Store.SetToken(r.Context(), a.ID, a.Token, s.box.seal(plain, tokenRow(a))); err != nil {
+			s.Log.Warn("db_error", "error", err) // it opens as well the next time
+		}
+	}
+	return pair, true, nil
 }
 
 // tokenRow names the row a sealed token belongs to.

@@ -1,10 +1,12 @@
 package session
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/gorilla/sessions"
@@ -75,14 +77,20 @@ func (s *rowStore) over(row store.Session) bool {
 	return now.Sub(row.CreatedAt) >= s.Lifetime || now.Sub(row.SeenAt) >= s.Idle
 }
 
+// touchPatience is how long a request waits to note that its session is used.
+const touchPatience = 50 * time.Millisecond
+
 // touch notes that the session is used. Not at every request: a write costs
-// far more than the read. To lose one is no harm, so it fails nobody.
+// far more than the read. To lose one is no harm, so it fails nobody, and
+// nobody waits for it while the database is busy.
 func (s *rowStore) touch(r *http.Request, row *store.Session) {
 	now := s.Now()
 	if now.Sub(row.SeenAt) < min(time.Minute, s.Idle/10) {
 		return
 	}
-	if err := s.Store.Touch(r.Context(), row.ID, now); err != nil {
+	ctx, cancel := context.WithTimeout(r.Context(), touchPatience)
+	defer cancel()
+	if err := s.Store.Touch(ctx, row.ID, now); err != nil {
 		s.Log.Warn("db_error", "error", err)
 		return
 	}
@@ -106,7 +114,7 @@ func (s *rowStore) insert(r *http.Request, w http.ResponseWriter, found *session
 	replaced, _ := found.Values[rowKey].(store.Session)
 	id := random(idSize)
 	hash := sha256.Sum256(id)
-	row, err := s.Store.SignIn(r.Context(), account, hash[:], replaced.ID, s.Now())
+	row, err := s.Store.SignIn(r.Context(), account, hash[:], replaced.ID, userAgent(r), s.Now())
 	if err != nil {
 		return err
 	}
@@ -114,6 +122,13 @@ func (s *rowStore) insert(r *http.Request, w http.ResponseWriter, found *session
 	found.Values[rowKey] = row
 	http.SetCookie(w, sessions.NewCookie(found.Name(), base64.RawURLEncoding.EncodeToString(id), found.Options))
 	return nil
+}
+
+// userAgent returns what the browser calls itself, as far as we care.
+func userAgent(r *http.Request) string {
+	const most = 256 // bytes
+	name := strings.ToValidUTF8(r.UserAgent(), "")
+	return strings.ToValidUTF8(name[:min(len(name), most)], "")
 }
 
 func (s *rowStore) delete(r *http.Request, w http.ResponseWriter, found *sessions.Session) error {

@@ -9,14 +9,21 @@ import (
 	"time"
 )
 
+// maxSessions is how many browsers one account is signed in with at the most.
+// The oldest goes.
+const maxSessions = 20
+
 // SignIn records that account is signed in under the session id, and ends the
-// session replaced (none when it is empty), all or nothing. It returns the new
-// session. An account that is known by provider and user id keeps its ID and
-// CreatedAt and gets the new screen name and token.
+// session replaced (none when it is empty) and the oldest ones beyond twenty,
+// all or nothing. It returns the new session. An account that is known by
+// provider and user id keeps its ID, CreatedAt and profile, and gets the new
+// screen name and token.
 //
 // A session is only ever inserted: the same id a second time is an error, so
 // nothing but a sign-in can bring a session to life.
-func (s *Store) SignIn(ctx context.Context, account Account, id, replaced []byte, now time.Time) (Session, error) {
+func (s *Store) SignIn(ctx context.Context, account Account, id, replaced []byte, userAgent string, now time.Time) (Session, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	tx, err := s.write.BeginTx(ctx, nil)
 	if err != nil {
 		return Session{}, failed("signing in", err)
@@ -25,33 +32,40 @@ func (s *Store) SignIn(ctx context.Context, account Account, id, replaced []byte
 
 	now = time.Unix(now.Unix(), 0)
 	account.SignedInAt = now
-	var created int64
+	var created, profileAt int64
 	err = tx.QueryRowContext(ctx, `
 		INSERT INTO accounts (id, provider, user_id, screen_name, token, created_at, signed_in_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $6)
 		ON CONFLICT (provider, user_id) DO UPDATE
 		SET screen_name = excluded.screen_name, token = excluded.token, signed_in_at = excluded.signed_in_at
-		RETURNING id, created_at`,
+		RETURNING id, created_at, name, avatar, profile_at`,
 		newID(), account.Provider, account.UserID, account.ScreenName, account.Token, now.Unix(),
-	).Scan(&account.ID, &created)
+	).Scan(&account.ID, &created, &account.Name, &account.Avatar, &profileAt)
 	if err != nil {
 		return Session{}, failed("storing the account", err)
 	}
-	account.CreatedAt = time.Unix(created, 0)
+	account.CreatedAt, account.ProfileAt = time.Unix(created, 0), time.Unix(profileAt, 0)
 	if len(replaced) > 0 {
 		if _, err := tx.ExecContext(ctx, `DELETE FROM sessions WHERE id = $1`, replaced); err != nil {
 			return Session{}, failed("ending the old session", err)
 		}
 	}
-	_, err = tx.ExecContext(ctx, `INSERT INTO sessions (id, account_id, created_at, seen_at) VALUES ($1, $2, $3, $3)`,
-		id, account.ID, now.Unix())
+	_, err = tx.ExecContext(ctx, `INSERT INTO sessions (id, account_id, user_agent, created_at, seen_at) VALUES ($1, $2, $3, $4, $4)`,
+		id, account.ID, userAgent, now.Unix())
 	if err != nil {
 		return Session{}, failed("storing the session", err)
+	}
+	_, err = tx.ExecContext(ctx, `
+		DELETE FROM sessions WHERE account_id = $1 AND id <> $2 AND id NOT IN (
+			SELECT id FROM sessions WHERE account_id = $1 AND id <> $2 ORDER BY created_at DESC, id LIMIT $3)`,
+		account.ID, id, maxSessions-1)
+	if err != nil {
+		return Session{}, failed("ending the oldest sessions", err)
 	}
 	if err := tx.Commit(); err != nil {
 		return Session{}, failed("signing in", err)
 	}
-	return Session{ID: id, Account: account, CreatedAt: now, SeenAt: now}, nil
+	return Session{ID: id, Account: account, UserAgent: userAgent, CreatedAt: now, SeenAt: now}, nil
 }
 
 // newID draws an account's ID, positive, so that it tells nothing about how
@@ -63,7 +77,8 @@ func newID() int64 {
 }
 
 const selectSession = `
-	SELECT s.created_at, s.seen_at, a.id, a.provider, a.user_id, a.screen_name, a.token, a.created_at, a.signed_in_at
+	SELECT s.created_at, s.seen_at, s.user_agent, a.id, a.provider, a.user_id, a.screen_name, a.name, a.avatar, a.token,
+		a.created_at, a.signed_in_at, a.profile_at
 	FROM sessions s JOIN accounts a ON a.id = s.account_id
 	WHERE s.id = $1`
 
@@ -72,9 +87,9 @@ const selectSession = `
 func (s *Store) Session(ctx context.Context, id []byte) (Session, error) {
 	found := Session{ID: id}
 	a := &found.Account
-	var created, seen, accountCreated, signedIn int64
-	err := s.session.QueryRowContext(ctx, id).Scan(&created, &seen,
-		&a.ID, &a.Provider, &a.UserID, &a.ScreenName, &a.Token, &accountCreated, &signedIn)
+	var created, seen, accountCreated, signedIn, profileAt int64
+	err := s.session.QueryRowContext(ctx, id).Scan(&created, &seen, &found.UserAgent,
+		&a.ID, &a.Provider, &a.UserID, &a.ScreenName, &a.Name, &a.Avatar, &a.Token, &accountCreated, &signedIn, &profileAt)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Session{}, ErrNotFound
 	}
@@ -82,7 +97,7 @@ func (s *Store) Session(ctx context.Context, id []byte) (Session, error) {
 		return Session{}, failed("reading the session", err)
 	}
 	found.CreatedAt, found.SeenAt = time.Unix(created, 0), time.Unix(seen, 0)
-	a.CreatedAt, a.SignedInAt = time.Unix(accountCreated, 0), time.Unix(signedIn, 0)
+	a.CreatedAt, a.SignedInAt, a.ProfileAt = time.Unix(accountCreated, 0), time.Unix(signedIn, 0), time.Unix(profileAt, 0)
 	return found, nil
 }
 
@@ -100,8 +115,45 @@ func (s *Store) Touch(ctx context.Context, id []byte, now time.Time) error {
 // EndSession ends the session with the id, at once and for good. It is fine
 // when there is none.
 func (s *Store) EndSession(ctx context.Context, id []byte) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	if _, err := s.write.ExecContext(ctx, `DELETE FROM sessions WHERE id = $1`, id); err != nil {
 		return failed("ending the session", err)
+	}
+	return nil
+}
+
+// Sessions returns the account's sessions, the newest first, without the
+// account in them.
+func (s *Store) Sessions(ctx context.Context, account int64) ([]Session, error) {
+	rows, err := s.read.QueryContext(ctx, `
+		SELECT id, user_agent, created_at, seen_at FROM sessions WHERE account_id = $1 ORDER BY created_at DESC, id`, account)
+	if err != nil {
+		return nil, failed("listing sessions", err)
+	}
+	defer rows.Close()
+	var all []Session
+	for rows.Next() {
+		var one Session
+		var created, seen int64
+		if err := rows.Scan(&one.ID, &one.UserAgent, &created, &seen); err != nil {
+			return nil, failed("listing sessions", err)
+		}
+		one.CreatedAt, one.SeenAt = time.Unix(created, 0), time.Unix(seen, 0)
+		all = append(all, one)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, failed("listing sessions", err)
+	}
+	return all, nil
+}
+
+// EndSessionsBut ends all sessions of the account but one; all when keep is
+// empty.
+func (s *Store) EndSessionsBut(ctx context.Context, account int64, keep []byte) error {
+	// A nil slice would be NULL, which no id is unlike.
+	if _, err := s.write.ExecContext(ctx, `DELETE FROM sessions WHERE account_id = $1 AND id <> $2`, account, append([]byte{}, keep...)); err != nil {
+		return failed("ending sessions", err)
 	}
 	return nil
 }

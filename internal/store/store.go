@@ -40,6 +40,10 @@ type Store struct {
 	session, touch *sql.Stmt
 }
 
+// patience is how long a change waits for its turn. It ends well before the
+// answer that waits for it has to be there.
+const patience = 4 * time.Second
+
 // readers is how many connections read side by side.
 const readers = 4
 
@@ -152,15 +156,19 @@ type Account struct {
 	Provider   string // the provider's origin
 	UserID     string // the provider's key for the person
 	ScreenName string // without the @
-	Token      []byte // the access token, encrypted by the caller
+	Name       string // as the provider shows it, empty while unknown
+	Avatar     string // names the content of the avatar, empty while there is none
+	Token      []byte // the access token, encrypted by the caller; empty when the connection is gone
 	CreatedAt  time.Time
 	SignedInAt time.Time
+	ProfileAt  time.Time // when the provider was last asked for the profile; the Unix epoch for never
 }
 
 // Session is a browser in which an account is signed in.
 type Session struct {
 	ID        []byte // SHA-256 of the id in the cookie
 	Account   Account
+	UserAgent string // as the browser called itself at the sign-in
 	CreatedAt time.Time
 	SeenAt    time.Time
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -42,7 +43,7 @@ func ada(screenName string) store.Account {
 
 func signIn(t testing.TB, db *store.Store, a store.Account, session string, replaced []byte, now time.Time) store.Session {
 	t.Helper()
-	got, err := db.SignIn(t.Context(), a, id(session), replaced, now)
+	got, err := db.SignIn(t.Context(), a, id(session), replaced, "browser", now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +154,7 @@ func TestOnlyASignInMakesASession(t *testing.T) {
 	gone(t, db, "one")
 
 	signIn(t, db, ada("ada"), "two", nil, noon)
-	if _, err := db.SignIn(t.Context(), ada("eve"), id("two"), nil, noon); !errors.Is(err, store.ErrUnavailable) {
+	if _, err := db.SignIn(t.Context(), ada("eve"), id("two"), nil, "browser", noon); !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("the same id a second time: %v, want a refusal", err)
 	}
 	if got, err := db.Session(t.Context(), id("two")); err != nil || got.Account.ScreenName != "ada" {
@@ -195,7 +196,9 @@ func TestTouchNeverGoesBack(t *testing.T) {
 func TestSweep(t *testing.T) {
 	db, _ := open(t)
 	for i := range 1100 {
-		signIn(t, db, ada("ada"), fmt.Sprintf("old %d", i), nil, noon)
+		someone := ada("ada")
+		someone.UserID = strconv.Itoa(i)
+		signIn(t, db, someone, fmt.Sprintf("old %d", i), nil, noon)
 	}
 	signIn(t, db, ada("ada"), "idle", nil, noon.Add(10*time.Hour))
 	signIn(t, db, ada("ada"), "fresh", nil, noon.Add(10*time.Hour))
@@ -222,7 +225,7 @@ func TestADatabaseThatIsGoneIsUnavailable(t *testing.T) {
 	signIn(t, db, ada("ada"), "one", nil, noon)
 	edit(t, path, `DROP TABLE sessions`)
 	_, readErr := db.Session(t.Context(), id("one"))
-	_, signInErr := db.SignIn(t.Context(), ada("ada"), id("two"), nil, noon)
+	_, signInErr := db.SignIn(t.Context(), ada("ada"), id("two"), nil, "browser", noon)
 	_, sweepErr := db.Sweep(t.Context(), noon, noon)
 	for call, err := range map[string]error{
 		"Session": readErr, "SignIn": signInErr, "Sweep": sweepErr,

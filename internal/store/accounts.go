@@ -1,0 +1,115 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+)
+
+// Avatar is a person's picture.
+type Avatar struct {
+	Name    string // names the content: another name is another picture
+	Type    string // its media type
+	Content []byte
+}
+
+// SetProfile records what the provider said of the account at a time. A zero
+// avatar leaves the one that is there. It is fine when the account is gone
+// meanwhile: it stays so.
+func (s *Store) SetProfile(ctx context.Context, account int64, screenName, name string, avatar Avatar, at time.Time) error {
+	return s.atOnce(ctx, "storing the profile", func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, `UPDATE accounts SET screen_name = $2, name = $3, profile_at = $4 WHERE id = $1`, account, screenName, name, at.Unix()); err != nil {
+			return err
+		}
+		if avatar.Name == "" {
+			return nil
+		}
+		updated, err := tx.ExecContext(ctx, `UPDATE accounts SET avatar = $2 WHERE id = $1`, account, avatar.Name)
+		if err != nil {
+			return err
+		}
+		if n, err := updated.RowsAffected(); err != nil || n == 0 {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `
+			INSERT INTO avatars (account_id, type, content) VALUES ($1, $2, $3)
+			ON CONFLICT (account_id) DO UPDATE SET type = excluded.type, content = excluded.content`,
+			account, avatar.Type, avatar.Content)
+		return err
+	})
+}
+
+// SetProfileAt records that the provider was asked for the profile, in vain.
+func (s *Store) SetProfileAt(ctx context.Context, account int64, at time.Time) error {
+	if _, err := s.write.ExecContext(ctx, `UPDATE accounts SET profile_at = $2 WHERE id = $1`, account, at.Unix()); err != nil {
+		return failed("storing when the profile was asked for", err)
+	}
+	return nil
+}
+
+// Avatar returns the account's picture, or ErrNotFound.
+func (s *Store) Avatar(ctx context.Context, account int64) (Avatar, error) {
+	var found Avatar
+	err := s.read.QueryRowContext(ctx, `
+		SELECT a.avatar, v.type, v.content FROM avatars v JOIN accounts a ON a.id = v.account_id WHERE a.id = $1`, account,
+	).Scan(&found.Name, &found.Type, &found.Content)
+	if errors.Is(err, sql.ErrNoRows) {
+		return Avatar{}, ErrNotFound
+	}
+	if err != nil {
+		return Avatar{}, failed("reading the avatar", err)
+	}
+	return found, nil
+}
+
+// SetToken replaces the account's encrypted access token, if it still is the
+// old one.
+func (s *Store) SetToken(ctx context.Context, account int64, old, new []byte) error {
+	if _, err := s.write.ExecContext(ctx, `UPDATE accounts SET token = $3 WHERE id = $1 AND token = $2`, account, old, new); err != nil {
+		return failed("storing the token", err)
+	}
+	return nil
+}
+
+// Disconnect forgets the account's access token and ends all its sessions.
+func (s *Store) Disconnect(ctx context.Context, account int64) error {
+	return s.atOnce(ctx, "disconnecting the account", func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, `UPDATE accounts SET token = $2 WHERE id = $1`, account, []byte{}); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `DELETE FROM sessions WHERE account_id = $1`, account)
+		return err
+	})
+}
+
+// DeleteAccount forgets the account and all that belongs to it. Nothing of it
+// stays in the file: free pages are overwritten (secure_delete), and so is the
+// log of what was written last.
+func (s *Store) DeleteAccount(ctx context.Context, account int64) error {
+	// What belongs to the account goes with it (ON DELETE CASCADE).
+	if _, err := s.write.ExecContext(ctx, `DELETE FROM accounts WHERE id = $1`, account); err != nil {
+		return failed("deleting the account", err)
+	}
+	// Even when the visitor has left: the rows are gone, the bytes are not.
+	if _, err := s.write.ExecContext(context.WithoutCancel(ctx), `PRAGMA wal_checkpoint(TRUNCATE)`); err != nil {
+		return failed("deleting the account", err)
+	}
+	return nil
+}
+
+// atOnce does several things, all or nothing.
+func (s *Store) atOnce(ctx context.Context, doing string, do func(*sql.Tx) error) error {
+	tx, err := s.write.BeginTx(ctx, nil)
+	if err != nil {
+		return failed(doing, err)
+	}
+	defer tx.Rollback()
+	if err := do(tx); err != nil {
+		return failed(doing, err)
+	}
+	if err := tx.Commit(); err != nil {
+		return failed(doing, err)
+	}
+	return nil
+}
