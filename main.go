@@ -58,9 +58,14 @@ func main() {
 // serve runs the application until ctx is done, and then lets running requests
 // finish.
 func serve(ctx context.Context, c config.Config, log *slog.Logger) error {
+	listener, err := net.Listen("tcp", c.Addr) // first: whatever is made from here on is for a server that runs
+	if err != nil {
+		return fmt.Errorf("ADDR cannot be listened on: %w", err)
+	}
+	defer listener.Close()
 	db, err := store.Open(ctx, c.DatabasePath)
 	if err != nil {
-		return fmt.Errorf("DATABASE_URL must name a SQLite file, or a place for a new one: %w", err)
+		return fmt.Errorf("the database that DATABASE_URL names cannot be used: %w", err)
 	}
 	defer db.Close()
 	if len(c.SecretKeys) == 0 {
@@ -79,13 +84,13 @@ func serve(ctx context.Context, c config.Config, log *slog.Logger) error {
 		if err != nil {
 			return err
 		}
-		listener, err := sandbox.Listen(ctx, c.SandboxAddr)
+		beside, err := sandbox.Listen(ctx, c.SandboxAddr)
 		if err != nil {
 			return err
 		}
 		server := newServer(pretend, log)
 		defer server.Close() // after the application has drained: a sign-in under way still needs it
-		go server.Serve(listener)
+		go server.Serve(beside)
 		c.ConsumerKey, c.ConsumerSecret = pretend.ConsumerKey(), pretend.ConsumerSecret()
 	}
 
@@ -105,10 +110,6 @@ func serve(ctx context.Context, c config.Config, log *slog.Logger) error {
 		BaseURL: c.BaseURL, Sandbox: c.Sandbox, LoginRate: c.LoginRate, TrustedProxies: c.TrustedProxies, Log: log,
 		Ready: func(asked context.Context) error { return errors.Join(ctx.Err(), db.Ping(asked)) },
 	})
-	listener, err := net.Listen("tcp", c.Addr)
-	if err != nil {
-		return fmt.Errorf("ADDR cannot be listened on: %w", err)
-	}
 	go sweep(ctx, sessions, log)
 	greet(os.Stdout, c)
 	return drain(ctx, newServer(handler, log), listener, log)
@@ -134,13 +135,14 @@ func sweep(ctx context.Context, sessions *session.Sessions, log *slog.Logger) {
 // itself waits for ever.
 func newServer(h http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
-		Handler:           h,
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       10 * time.Second,
-		WriteTimeout:      30 * time.Second,
-		IdleTimeout:       120 * time.Second,
-		MaxHeaderBytes:    16<<10 - 4096, // net/http allows 4096 bytes more than it is told
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+		Handler:                      h,
+		ReadHeaderTimeout:            5 * time.Second,
+		ReadTimeout:                  10 * time.Second,
+		WriteTimeout:                 30 * time.Second,
+		IdleTimeout:                  120 * time.Second,
+		DisableGeneralOptionsHandler: true,          // "OPTIONS *" gets the same headers as everything
+		MaxHeaderBytes:               16<<10 - 4096, // net/http allows 4096 bytes more than it is told
+		ErrorLog:                     slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 }
 

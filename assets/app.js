@@ -18,10 +18,13 @@
   });
 
   // Refresh: fetch the header again. A quiet one leaves the notices to the
-  // page they are meant for. Without it nothing below keeps a page true.
-  const refresh = (quiet) => htmx.ajax('GET', quiet ? '/header?quiet=1' : '/header', {
-    source: '#header', target: '#header', swap: 'outerMorph', quiet,
-  });
+  // page they are meant for; after a loud one that has not come back, there is
+  // none. Without it nothing below keeps a page true.
+  let loud = false;
+  const refresh = (quiet) => {
+    loud ||= !quiet;
+    htmx.ajax('GET', loud ? '/header' : '/header?quiet=1', { source: '#header', target: '#header', swap: 'outerMorph', quiet: !loud });
+  };
 
   // Say it: put a sentence of our own where the server's notices stand.
   // Without it a click that failed would look like no click at all.
@@ -35,21 +38,22 @@
   };
 
   // Answers that are not ours: a proxy's error or a captive portal's page has
-  // no header. Without this guard it would replace the real one. What the page
-  // fetches by itself fails in silence; what a person asked for speaks up.
+  // not what it is to replace. Without this guard it would replace it. What the
+  // page fetches by itself fails in silence; what a person asked for speaks up.
   let held = false;
   document.addEventListener('htmx:before:swap', (event) => {
     const { ctx, tasks } = event.detail;
     const main = tasks.find((task) => task.type === 'main');
     const target = typeof main?.target === 'string' ? document.querySelector(main.target) : main?.target;
-    if (!target?.closest('#header')) return;
-    const fresh = main.fragment.querySelector('#header, #notices');
-    if (!fresh) {
+    if (!target?.id) return;
+    const fresh = main.fragment.querySelector(`#${target.id}, #notices`);
+    if (!fresh || (ctx.quiet && fresh.id !== 'header')) {
       event.preventDefault();
       if (!ctx.quiet) say(`Something between here and the server went wrong (${ctx.response.status}). Please try again.`);
       return;
     }
     held = header().contains(document.activeElement);
+    loud &&= ctx.quiet;
     // Notices: a quiet answer has none. Without this it would take away what
     // stands there unread.
     if (ctx.quiet && fresh.dataset.user === user()) {
@@ -76,6 +80,18 @@
     event.preventDefault();
     dismiss.closest('.notice').remove();
     document.getElementById('main').focus();
+  });
+
+  // Dialog: a question before something final opens over the page. Without it
+  // the link leads to a page that asks.
+  document.addEventListener('htmx:after:settle', ({ target }) => {
+    if (target.matches('dialog') && !target.open) target.showModal();
+  });
+  document.addEventListener('click', (event) => {
+    const dialog = event.target.closest('.keep')?.closest('dialog');
+    if (!dialog) return;
+    event.preventDefault();
+    dialog.close();
   });
 
   // Tabs: every page announces who it greets, and one that greets somebody

@@ -108,7 +108,7 @@ func init() {
 
 func pack(content []byte) packed {
 	var b, z bytes.Buffer
-	brotliWriter := brotli.NewWriterLevel(&b, brotli.BestCompression)
+	brotliWriter := brotli.NewWriterOptions(&b, brotli.WriterOptions{Quality: brotli.BestCompression, LGWin: 16}) // a larger window takes memory, and saves nothing
 	brotliWriter.Write(content)
 	brotliWriter.Close()
 	gzipWriter, err := gzip.NewWriterLevel(&z, gzip.BestCompression)

@@ -30,6 +30,8 @@ var wordsFor = map[string]string{
 	"callback":     "Sign-in is not set up correctly on this site. The people who run it find the reason in their log.",
 	"suspended":    "Sign-in is not set up correctly on this site. The people who run it find the reason in their log.",
 	"refused":      "X did not let this sign-in through.",
+	"no_credits":   "X did not let this sign-in through.",
+	"not_planned":  "X did not let this sign-in through.",
 	"garbled":      "X did not let this sign-in through.",
 }
 
@@ -72,7 +74,7 @@ func faults(k *kit) []fault {
 		{"417: no callback registered", jsonError(401, 417), "callback", "callback", 401, 417},
 		{"417 in XML without its code", says(401, "application/xml", `<?xml version="1.0"?><hash><error>Desktop applications only support the oauth_callback value 'oob'</error>`+
 			`<request>`+providersWords+`</request></hash>`), "callback", "callback", 401, 417},
-		{"453: plan", jsonError(403, 453), "refused", "refused", 403, 453},
+		{"453: plan", jsonError(403, 453), "not_planned", "not_planned", 403, 453},
 		{"326: account locked", jsonError(403, 326), "locked", "locked", 403, 326},
 		{"64: account suspended", jsonError(403, 64), "locked", "locked", 403, 64},
 		{"63: account suspended", jsonError(403, 63), "locked", "locked", 403, 63},
@@ -84,7 +86,7 @@ func faults(k *kit) []fault {
 		{"130: over capacity", jsonError(503, 130), "unavailable", "unavailable", 503, 130},
 		{"131: internal error", jsonError(500, 131), "unavailable", "unavailable", 500, 131},
 		{"a code nobody knows", jsonError(403, 9999), "refused", "refused", 403, 9999},
-		{"402: no credits", says(402, "application/problem+json", `{"title":"CreditsDepleted","detail":"`+providersWords+`","status":402}`), "refused", "refused", 402, 0},
+		{"402: no credits", says(402, "application/problem+json", `{"title":"CreditsDepleted","detail":"`+providersWords+`","status":402}`), "no_credits", "no_credits", 402, 0},
 		{"403: not enrolled", says(403, "application/json", `{"reason":"client-not-enrolled","detail":"`+providersWords+`"}`), "refused", "refused", 403, 0},
 		{"401 in old XML", says(401, "application/xml", `<hash><error>`+providersWords+`</error><request>/oauth</request></hash>`), "keys", "expired", 401, 0},
 		{"401 in plain text", says(401, "text/html", "Request token missing. "+providersWords), "keys", "expired", 401, 0},
@@ -272,9 +274,9 @@ func TestTwitterFailsForHTMX(t *testing.T) {
 // The profile never stands in the way: signed in all the same, at once.
 func TestProfileHangs(t *testing.T) {
 	t.Parallel()
-	k := start(t, func(s *setup) { s.timeout = time.Hour }) // whoever waits for it waits for ever
-	k.twitter.fail("/1.1/account/verify_credentials.json", k.twitter.hang)
-	k.twitter.fail("/2/users/me", k.twitter.hang)
+	k := start(t, func(s *setup) { s.timeout, s.aside = time.Hour, true }) // whoever waits for it waits for ever
+	k.twitter.fail(verify, k.twitter.hang)
+	k.twitter.fail(usersMe, k.twitter.hang)
 	b := k.browser(t)
 	b.follow(b.signIn("robin").leads("/")).shows("@robin", "You were signed in as @robin")
 	b.get("/account").shows("@robin")

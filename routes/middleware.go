@@ -23,7 +23,7 @@ func (a *app) requestID(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		id := c.Request().Header.Get(echo.HeaderXRequestID)
 		if !plainID.MatchString(id) {
-			id = rand.Text()
+			id = rand.Text()[:16] // 80 random bits
 		}
 		c.Response().Header().Set(echo.HeaderXRequestID, id)
 		return next(c)
@@ -78,7 +78,7 @@ func (a *app) headers(next echo.HandlerFunc) echo.HandlerFunc {
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		h.Set("Origin-Agent-Cluster", "?1")
-		h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=()")
+		h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=()")
 		if a.BaseURL.Scheme == "https" {
 			h.Set("Strict-Transport-Security", "max-age=63072000; includeSubDomains")
 		}
@@ -137,7 +137,11 @@ func (a *app) signedIn(next echo.HandlerFunc) echo.HandlerFunc {
 			return err
 		}
 		if !ok {
-			return a.redirect(c, "/login?next="+url.QueryEscape(a.here(c)))
+			back := "/account" // after a form, whose own address shows nothing
+			if c.Request().Method != http.MethodPost {
+				back = localPath(c.Request().URL.RequestURI())
+			}
+			return a.redirect(c, "/login?next="+url.QueryEscape(back))
 		}
 		return next(c)
 	}

@@ -25,32 +25,18 @@ func (a *app) home(c echo.Context) error {
 // header shows the header alone. A page that needs sign-in has no header for
 // people who are not signed in: it is left.
 func (a *app) header(c echo.Context) error {
-	header, err := a.headerProps(c)
+	_, in, err := a.Sessions.Current(c.Request())
 	if err != nil {
 		return err
 	}
-	if htmx(c) && header.UserID == "" && needsSignIn(header.Here) {
-		return a.redirect(c, "/")
+	if htmx(c) && !in && needsSignIn(a.here(c)) {
+		return a.redirect(c, "/") // before the notices are taken: they are for the page that comes
+	}
+	header, err := a.headerProps(c)
+	if err != nil {
+		return err
 	}
 	return a.render(c, http.StatusOK, answerPolicy, views.Header(header))
-}
-
-// account shows who is signed in.
-func (a *app) account(c echo.Context) error {
-	header, err := a.headerProps(c)
-	if err != nil {
-		return err
-	}
-	account, _, err := a.Sessions.Current(c.Request())
-	if err != nil {
-		return err
-	}
-	return a.render(c, http.StatusOK, documentPolicy, views.Account(views.AccountProps{
-		Header:     header,
-		ScreenName: account.ScreenName,
-		SignedInAt: account.SignedInAt,
-		CreatedAt:  account.CreatedAt,
-	}))
 }
 
 // popup ends a sign-in that runs in a popup: it tells the page that opened it,
@@ -70,7 +56,7 @@ func (a *app) headerProps(c echo.Context) (views.HeaderProps, error) {
 	if err != nil {
 		return views.HeaderProps{}, err
 	}
-	props := views.HeaderProps{ScreenName: account.ScreenName, UserID: account.UserID, Here: a.here(c), Origin: a.BaseURL.String()}
+	props := views.HeaderProps{ScreenName: account.ScreenName, UserID: account.UserID, Avatar: account.Avatar, Here: a.here(c), Origin: a.BaseURL.String()}
 	if seen(c) {
 		for _, n := range a.Sessions.Notices(c.Request()) {
 			props.Notices = append(props.Notices, views.Notice(n))

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -46,6 +47,10 @@ type Options struct {
 	// TrustedProxies are the addresses whose X-Forwarded-For counts.
 	TrustedProxies []netip.Prefix
 
+	// Beside runs work that no visitor waits for, such as asking for a profile;
+	// nil runs it in a goroutine.
+	Beside func(work func())
+
 	Log *slog.Logger     // nowhere when nil
 	Now func() time.Time // time.Now when nil
 }
@@ -63,6 +68,9 @@ func New(o Options) http.Handler {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Beside == nil {
+		o.Beside = func(work func()) { go work() }
+	}
 	a := &app{Options: o}
 
 	e := echo.New()
@@ -73,7 +81,12 @@ func New(o Options) http.Handler {
 	for _, method := range []string{http.MethodGet, http.MethodHead} {
 		e.Add(method, "/", a.home)
 		e.Add(method, "/header", a.header)
+		e.Add(method, "/privacy", a.privacy)
+		e.Add(method, "/avatar/:name", a.avatar)
 		e.Add(method, "/account", a.account, a.signedIn)
+		e.Add(method, "/account/disconnect", a.askDisconnect, a.signedIn)
+		e.Add(method, "/account/delete", a.askDelete, a.signedIn)
+		e.Add(method, "/account/data.json", a.download, a.signedIn)
 		e.Add(method, "/popup", a.popup)
 		e.Add(method, "/healthz", a.healthy)
 		e.Add(method, "/readyz", a.ready)
@@ -82,13 +95,18 @@ func New(o Options) http.Handler {
 	e.GET("/login", a.login, a.deliberate, a.limited())
 	e.GET("/oauth-authorized", a.callback)
 	e.POST("/logout", a.logout)
+	e.POST("/account/refresh", a.refresh, a.signedIn)
+	e.POST("/account/devices/end", a.endDevice, a.signedIn)
+	e.POST("/account/devices/end-others", a.endOthers, a.signedIn)
+	e.POST("/account/disconnect", a.disconnect, a.signedIn)
+	e.POST("/account/delete", a.delete, a.signedIn)
 	return e
 }
 
 // needsSignIn tells whether a page is for people who are signed in only.
 func needsSignIn(path string) bool {
 	u, err := url.Parse(path)
-	return err == nil && u.Path == "/account"
+	return err == nil && (u.Path == "/account" || strings.HasPrefix(u.Path, "/account/"))
 }
 
 // htmx tells whether htmx made the request, which cannot follow a redirect to
@@ -139,6 +157,8 @@ func stranger(c echo.Context) bool {
 // the same one, and to compress it costs more than to draw it.
 type zipped struct{ last atomic.Pointer[zippedPage] }
 
+var zippers = sync.Pool{New: func() any { return gzip.NewWriter(nil) }}
+
 type zippedPage struct{ plain, gzip []byte }
 
 func (z *zipped) of(plain []byte) []byte {
@@ -146,7 +166,9 @@ func (z *zipped) of(plain []byte) []byte {
 		return last.gzip
 	}
 	var b bytes.Buffer
-	w := gzip.NewWriter(&b)
+	w := zippers.Get().(*gzip.Writer)
+	defer zippers.Put(w)
+	w.Reset(&b)
 	w.Write(plain)
 	w.Close()
 	z.last.Store(&zippedPage{bytes.Clone(plain), b.Bytes()})

@@ -308,6 +308,11 @@ func TestSecretKeyRotation(t *testing.T) {
 	}
 	robin.get("/account").shows("@robin") // the row needs no key
 	suzume.get("/account").shows("@suzume")
+	if err := token(); err != nil {
+		t.Errorf("the access token, sealed anew when it was used: %v", err)
+	}
+	k.restart(func(s *setup) { s.keys = [][]byte{thirdKey} })
+	robin.get("/account").shows("@robin")
 	if err := token(); !errors.Is(err, session.ErrSealed) {
 		t.Errorf("the access token, sealed with a key that is gone: %v, want %v", err, session.ErrSealed)
 	}

@@ -117,10 +117,12 @@ func (a *app) welcome(c echo.Context, pending session.Pending) error {
 	if err != nil {
 		return err
 	}
-	if err := a.Sessions.SignIn(c.Response(), c.Request(), person, twitter.Token{Token: token, Secret: secret}); err != nil {
+	pair := twitter.Token{Token: token, Secret: secret}
+	if err := a.Sessions.SignIn(c.Response(), c.Request(), person, pair); err != nil {
 		return a.failed(c, pending, err)
 	}
 	a.Log.Info("login_ok", "account", person.UserID, "id", requestID(c))
+	a.learnLater(c, pair)
 	a.Sessions.Flash(c.Request(), session.Notice{Text: "You were signed in as @" + person.ScreenName})
 	return a.arrive(c, pending, pending.Next)
 }
@@ -131,10 +133,7 @@ func (a *app) failed(c echo.Context, pending session.Pending, err error) error {
 		return err // nobody is there to read it
 	}
 	notice, reason := a.explain(err)
-	var call *twitter.Error
-	if errors.As(err, &call) {
-		a.Log.Warn("provider_error", "call", call.Call, "status", call.Status, "code", call.Code, "error", call, "id", requestID(c))
-	}
+	a.providerError(c, err)
 	if errors.Is(err, session.ErrUnavailable) {
 		a.Log.Error("db_error", "error", err, "id", requestID(c))
 	}
@@ -150,6 +149,13 @@ func (a *app) arrive(c echo.Context, pending session.Pending, to string) error {
 		to = "/popup?" + url.Values{"id": {pending.Popup}, "next": {to}}.Encode()
 	}
 	return a.redirect(c, to)
+}
+
+func (a *app) providerError(c echo.Context, err error) {
+	var call *twitter.Error
+	if errors.As(err, &call) {
+		a.Log.Warn("provider_error", "call", call.Call, "reason", call.Reason, "status", call.Status, "code", call.Code, "error", call, "id", requestID(c))
+	}
 }
 
 // explain finds the words for the visitor, and one for the log.
@@ -193,6 +199,8 @@ func (a *app) logout(c echo.Context) error {
 	if err := c.Request().ParseForm(); err != nil {
 		return fmt.Errorf("%w: %w", errBadForm, err)
 	}
+	// A sign-out counts, whether or not somebody waits for its answer.
+	c.SetRequest(c.Request().WithContext(context.WithoutCancel(c.Request().Context())))
 	account, wasIn, err := a.Sessions.Current(c.Request())
 	if err != nil {
 		return err

@@ -452,6 +452,19 @@ func scenes(t *testing.T, as sandbox.Account) []scene {
 			b.visit("/")
 			b.untilTold()
 		}},
+		{"privacy", func(b *tab) {
+			b.visit("/privacy")
+			b.untilGreeted(as.ScreenName)
+		}},
+		{"account-delete", func(b *tab) {
+			b.visit("/account/delete")
+			b.untilGreeted(as.ScreenName)
+		}},
+		{"account-dialog", func(b *tab) {
+			b.visit("/account")
+			b.click("main a[href='/account/disconnect']")
+			b.until("the dialog", "document.querySelector('dialog[open]')")
+		}},
 		{"account", func(b *tab) {
 			b.visit("/account")
 			b.untilGreeted(as.ScreenName)

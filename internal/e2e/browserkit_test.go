@@ -75,6 +75,8 @@ type tab struct {
 	p      *perch
 	ctx    context.Context
 	closes bool // it closes itself
+
+	scriptless bool
 	*heard
 }
 
@@ -123,6 +125,7 @@ func (p *perch) attach(parent context.Context, options ...chromedp.ContextOption
 // withoutScripts switches scripts off, for good.
 func (t *tab) withoutScripts() *tab {
 	t.Helper()
+	t.scriptless = true
 	send(t, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
 	return t
 }

@@ -40,6 +40,9 @@ var theirs = map[string][]string{
 	"github.com/dghubble/oauth1":             {"internal/twitter"},
 	"github.com/alecthomas/kong":             {"main.go"},
 	"github.com/joho/godotenv":               {"main.go"},
+	"github.com/andybalholm/brotli":          {"assets"},
+	"github.com/tdewolff/minify":             {"assets"},
+	"github.com/mileusna/useragent":          {"routes"},
 	"perch/internal/sandbox":                 {"main.go"},
 	"github.com/chromedp":                    {},
 	"github.com/PuerkitoBio":                 {},
@@ -120,8 +123,8 @@ func within(imported, library string) bool {
 func TestTheTreeIsTheDesigns(t *testing.T) {
 	for _, name := range []string{
 		"main.go", "go.mod", "go.sum", "Taskfile.yml", "README.md", ".env.example", ".gitignore", ".gitattributes", ".ci/run",
-		"views/layout.templ", "views/header.templ", "views/home.templ", "views/account.templ", "views/problem.templ",
-		"routes/routes.go", "routes/pages.go", "routes/signin.go", "routes/problems.go",
+		"views/layout.templ", "views/header.templ", "views/home.templ", "views/account.templ", "views/problem.templ", "views/popup.templ", "views/privacy.templ",
+		"routes/routes.go", "routes/pages.go", "routes/signin.go", "routes/account.go", "routes/problems.go",
 		"assets/app.css", "assets/app.js", "assets/htmx.min.js",
 		"internal/config", "internal/store", "internal/session", "internal/twitter", "internal/sandbox", "internal/e2e",
 	} {
