@@ -155,7 +155,7 @@ func (a *app) told(c echo.Context, n session.Notice, fragment templ.Component) e
 	if err != nil {
 		return err
 	}
-	return a.render(c, http.StatusOK, answerPolicy, views.Told(fragment, header.Notices, header.Here))
+	return a.render(c, http.StatusOK, answerPolicy, views.Told(fragment, header))
 }
 
 // endDevice signs the account out in another browser.
@@ -225,7 +225,7 @@ func (a *app) disconnect(c echo.Context) error {
 	}
 	if err != nil {
 		a.providerError(c, err)
-		text = "You are disconnected here, but X did not answer. Please also remove this site among the connected apps at x.com/settings/connected_apps."
+		text = "You are disconnected here, but X did not confirm it. Please also remove this site among the connected apps at x.com/settings/connected_apps."
 	}
 	if err := a.Sessions.Disconnect(c.Response(), c.Request()); err != nil {
 		return err

@@ -283,10 +283,10 @@ func TestRefresh(t *testing.T) {
 					return
 				}
 				a := b.refresh(b.htmx("/account")...).has("Robin Perch", handle, true)
-				if !strings.HasPrefix(a.body, `<section id="profile"`) || a.document().Find("header").Length() != 0 || a.to() != "" {
+				if !strings.HasPrefix(a.body, `<section id="profile"`) || a.document().Find("hx-partial #header .hello a").Text() != handle || a.to() != "" {
 					t.Errorf("htmx gets %.300q", a.body)
 				}
-				if got := a.document().Find("hx-partial[hx-target='#notices'] > #notices").Length(); got != 1 || !slices.Equal(a.notices(), []string{notice}) {
+				if got := a.document().Find("hx-partial[hx-target='#header'] > #header #notices").Length(); got != 1 || !slices.Equal(a.notices(), []string{notice}) {
 					t.Errorf("%d partials for the notices, which are %q, want %q", got, a.notices(), notice)
 				}
 				b.get("/").shows(handle) // the notice was shown

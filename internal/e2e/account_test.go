@@ -1,9 +1,12 @@
 package e2e
 
 import (
+	"database/sql"
+	"path/filepath"
 	"testing"
 
 	"github.com/chromedp/chromedp"
+	_ "modernc.org/sqlite"
 )
 
 func TestEndingAnotherDevice(t *testing.T) {
@@ -114,4 +117,54 @@ func TestAnotherAccount(t *testing.T) {
 	b.choose(account(t, "Bulbul"))
 	b.untilAt("/account")
 	b.untilGreeted("Bulbul")
+}
+
+// A person takes the application's access away at X, and learns of it here.
+func TestAccessTakenAwayAtX(t *testing.T) {
+	t.Parallel()
+	b := start(t).browse()
+	b.visit("/")
+	b.signIn(account(t, "robin"))
+	await(t, "the profile to arrive", func() bool {
+		b.visit("/account")
+		return ask[bool](b, "!!document.querySelector('#profile img.avatar')")
+	})
+	b.visit(b.p.sandboxURL + "/sandbox/apps")
+	b.click("form button")
+	b.until("nothing to be connected", "!document.querySelector('form button')")
+
+	b.p.forgetWhenProfilesWereAsked()
+	b.visit("/account")
+	b.click("#profile button")
+	b.untilAt("/")
+	b.untilGreeted("")
+	b.untilTold("X no longer accepts this sign-in. Please sign in again. Try again")
+}
+
+func TestDownloadingTheData(t *testing.T) {
+	t.Parallel()
+	b := start(t).browse()
+	b.visit("/account")
+	b.choose(account(t, "robin"))
+	b.untilAt("/account")
+	got, err := chromedp.Run(b.ctx, chromedp.Evaluate[string](
+		"fetch(document.querySelector('a[download]').href).then(async (r) => r.headers.get('Content-Disposition') + ' ' + (await r.json()).screen_name)",
+		chromedp.EvalAwaitPromise))
+	if want := `attachment; filename="perch-account.json" robin`; err != nil || got != want {
+		t.Errorf("got %q, %v, want %q", got, err, want)
+	}
+}
+
+// forgetWhenProfilesWereAsked lets the minute pass that has to lie between two
+// refreshes.
+func (p *perch) forgetWhenProfilesWereAsked() {
+	p.Helper()
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(p.dir, "perch.db")+"?_pragma=busy_timeout(5000)")
+	if err != nil {
+		p.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec(`UPDATE accounts SET profile_at = 0`); err != nil {
+		p.Fatal(err)
+	}
 }
