@@ -58,11 +58,6 @@ func main() {
 // serve runs the application until ctx is done, and then lets running requests
 // finish.
 func serve(ctx context.Context, c config.Config, log *slog.Logger) error {
-	listener, err := net.Listen("tcp", c.Addr) // first: whatever is made from here on is for a server that runs
-	if err != nil {
-		return fmt.Errorf("ADDR cannot be listened on: %w", err)
-	}
-	defer listener.Close()
 	db, err := store.Open(ctx, c.DatabasePath)
 	if err != nil {
 		return fmt.Errorf("the database that DATABASE_URL names cannot be used: %w", err)
@@ -75,6 +70,12 @@ func serve(ctx context.Context, c config.Config, log *slog.Logger) error {
 		}
 		c.SecretKeys = [][]byte{key}
 	}
+
+	listener, err := net.Listen("tcp", c.Addr)
+	if err != nil {
+		return fmt.Errorf("ADDR cannot be listened on: %w", err)
+	}
+	defer listener.Close()
 
 	callback := c.BaseURL.String() + "/oauth-authorized"
 	if c.Sandbox {
