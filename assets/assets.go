@@ -10,7 +10,6 @@ import (
 	"bytes"
 	"compress/gzip"
 	"crypto/sha256"
-	"crypto/sha512"
 	"embed"
 	"encoding/base64"
 	"encoding/hex"
@@ -69,11 +68,11 @@ func load(name, contentType string) Asset {
 	if !strings.Contains(name, ".min.") {
 		content = minified(content, contentType)
 	}
-	short, long := sha256.Sum256(content), sha512.Sum384(content)
+	hash := sha256.Sum256(content)
 	ext := path.Ext(name)
 	a := Asset{
-		URL:         Prefix + strings.TrimSuffix(name, ext) + "." + hex.EncodeToString(short[:6]) + ext,
-		Integrity:   "sha384-" + base64.StdEncoding.EncodeToString(long[:]),
+		URL:         Prefix + strings.TrimSuffix(name, ext) + "." + hex.EncodeToString(hash[:6]) + ext,
+		Integrity:   "sha256-" + base64.StdEncoding.EncodeToString(hash[:]),
 		contentType: contentType,
 		plain:       content,
 		packed:      sync.OnceValue(func() packed { return pack(content) }),
