@@ -1,6 +1,7 @@
 package routes
 
 import (
+	"context"
 	"crypto/rand"
 	"fmt"
 	"net"
@@ -121,8 +122,13 @@ func (a *app) sameOrigin(next echo.HandlerFunc) echo.HandlerFunc {
 }
 
 // attached makes the request remember its sessions, before gologin clones it.
+// What a form asks for is done though the visitor does not wait for the
+// answer: a sign-out above all.
 func (a *app) attached(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
+		if c.Request().Method == http.MethodPost {
+			c.SetRequest(c.Request().WithContext(context.WithoutCancel(c.Request().Context())))
+		}
 		a.Sessions.Attach(c.Request())
 		return next(c)
 	}

@@ -428,3 +428,22 @@ func TestSessionOfAnotherProvider(t *testing.T) {
 	k.restart()
 	b.get("/").shows("@robin")
 }
+
+// The visitor presses the button and closes the tab. The session is over all
+// the same.
+func TestSignOutCountsThoughNobodyWaits(t *testing.T) {
+	t.Parallel()
+	k := start(t)
+	b := k.browser(t)
+	b.signIn("robin")
+	left, leave := context.WithCancel(context.Background())
+	leave()
+	r := k.request(http.MethodPost, "/logout", "Sec-Fetch-Site", "same-origin").WithContext(left)
+	for _, c := range b.cookies() {
+		r.AddCookie(c)
+	}
+	k.serve(t, r)
+	if got := b.who(); got != nobody {
+		t.Errorf("signed in is %q", got)
+	}
+}

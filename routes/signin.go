@@ -199,8 +199,6 @@ func (a *app) logout(c echo.Context) error {
 	if err := c.Request().ParseForm(); err != nil {
 		return fmt.Errorf("%w: %w", errBadForm, err)
 	}
-	// A sign-out counts, whether or not somebody waits for its answer.
-	c.SetRequest(c.Request().WithContext(context.WithoutCancel(c.Request().Context())))
 	account, wasIn, err := a.Sessions.Current(c.Request())
 	if err != nil {
 		return err

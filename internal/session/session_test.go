@@ -2,6 +2,7 @@ package session_test
 
 import (
 	"bytes"
+	"database/sql"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
@@ -568,5 +569,33 @@ func TestSweepEndsWhatIsOverAndNothingElse(t *testing.T) {
 	}
 	if got := fresh.who(t, s); got != "ada" {
 		t.Errorf("the fresh session is %q's, want ada's", got)
+	}
+}
+
+// A backup, or somebody at a shell, holds the database: pages are read all the
+// same, and nobody waits to note that a session is used.
+func TestABusyDatabaseKeepsNobodyWaiting(t *testing.T) {
+	s, b := newSite(t), newBrowser(t)
+	b.signIn(t, s, ada)
+	busy, err := sql.Open("sqlite", "file:"+s.path+"?_txlock=immediate")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Close()
+	tx, err := busy.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback()
+
+	s.now = s.now.Add(10 * time.Minute) // so that the use is to be noted
+	began := time.Now()
+	for range 10 {
+		if got := b.who(t, s); got != "ada" {
+			t.Fatalf("signed in is %q, want ada", got)
+		}
+	}
+	if took := time.Since(began); took > 4*time.Second { // one wait for the lock would be five
+		t.Errorf("ten requests took %v", took)
 	}
 }
