@@ -54,6 +54,12 @@ func TestRefreshingTheProfile(t *testing.T) {
 		if !b.scriptless && b.navigated() != before {
 			t.Errorf("the page was loaded %d times, want the card swapped in place", b.navigated()-before)
 		}
+
+		b.p.forgetWhenProfilesWereAsked()
+		b.visit("/account")
+		b.click("#profile button")
+		b.untilTold("This is how X shows you now.")
+		b.untilGreeted("goldcrest_wings")
 	})
 }
 
