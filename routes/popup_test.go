@@ -9,14 +9,20 @@ import (
 
 const popupID = "3f1c9a52-popup"
 
-// closing fails unless the answer leads to the page that closes the popup, and
-// that page knows which one it is and where to go on without the page behind.
+// closing fails unless the answer leads to the page that closes the popup.
 func (b *browser) closing(a *answer, next string) {
 	b.t.Helper()
 	page := b.follow(a.leads("/popup?" + url.Values{"id": {popupID}, "next": {next}}.Encode()))
 	if page.StatusCode != http.StatusOK {
 		b.t.Errorf("status %d", page.StatusCode)
 	}
+	b.closes(page, next)
+}
+
+// closes fails unless the page closes the popup: it knows which one it is, and
+// where to go on without the page behind.
+func (b *browser) closes(page *answer, next string) {
+	b.t.Helper()
 	main := page.document().Find("main")
 	if got := main.AttrOr("data-popup", "") + " " + main.AttrOr("data-next", ""); got != popupID+" "+next {
 		b.t.Errorf("the popup's page knows %q, want %q", got, popupID+" "+next)
@@ -71,6 +77,21 @@ func TestPopup(t *testing.T) {
 		b := k.browser(t)
 		b.follow(b.get(k.callback("denied=unknown&popup="+popupID)).leads("/")).shows(nobody, foreign)
 	})
+}
+
+// Nor is a popup the place to read that too many sign-ins were started.
+func TestPopupThatMayNotStart(t *testing.T) {
+	t.Parallel()
+	k := start(t, func(s *setup) { s.loginRate = 1 })
+	b := k.browser(t)
+	b.get("/login")
+	page := b.get("/login?next=/account&popup=" + popupID)
+	if page.StatusCode != http.StatusTooManyRequests || page.Header.Get("Retry-After") != "60" {
+		t.Errorf("status %d, Retry-After %q", page.StatusCode, page.Header.Get("Retry-After"))
+	}
+	b.closes(page, "/")
+	b.get("/header", b.htmx("/")...).shows(nobody, "Too many sign-ins were started from your network. Please wait a minute and try again.")
+	b.get("/").shows(nobody)
 }
 
 // The id comes from a script of ours, or from a stranger's link.

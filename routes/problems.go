@@ -6,7 +6,6 @@ import (
 	"errors"
 	"net/http"
 
-	"github.com/a-h/templ"
 	"github.com/labstack/echo/v4"
 
 	"perch/internal/session"
@@ -59,23 +58,28 @@ func (a *app) problem(err error, c echo.Context) {
 	if seconds, ok := retryAfter[status]; ok {
 		c.Response().Header().Set("Retry-After", seconds)
 	}
-	view, policy := a.problemView(c, status)
-	if err := a.draw(c, status, policy, view); err != nil {
+	if err := a.show(c, status); err != nil {
 		a.Log.Error("internal_error", "error", err, "id", requestID(c))
 	}
 }
 
-func (a *app) problemView(c echo.Context, status int) (view templ.Component, policy string) {
+// show says what is the matter where it can be read. That is not in a popup
+// that may not start a sign-in: it closes, and the page behind says so.
+func (a *app) show(c echo.Context, status int) error {
 	props := words[status]
+	if pending := asked(c); status == http.StatusTooManyRequests && pending.Popup != "" {
+		a.Sessions.Flash(c.Request(), session.Notice{Text: props.Text, Problem: true})
+		return a.render(c, status, documentPolicy, views.Popup(views.PopupProps{ID: pending.Popup, Next: publicPath(pending.Next)}))
+	}
 	if htmx(c) {
 		h := c.Response().Header()
 		h.Set("HX-Retarget", "#notices")
 		h.Set("HX-Reswap", "outerMorph")
 		notice := views.Notice{ID: rand.Text(), Text: props.Text, Problem: true}
-		return views.Notices([]views.Notice{notice}, a.here(c)), answerPolicy
+		return a.draw(c, status, answerPolicy, views.Notices([]views.Notice{notice}, a.here(c)))
 	}
 	props.Home = a.BaseURL.String() + "/"
-	return views.Problem(props), documentPolicy
+	return a.draw(c, status, documentPolicy, views.Problem(props))
 }
 
 // status tells what an error is to HTTP.
