@@ -72,14 +72,14 @@
     if (held && document.activeElement === document.body) control()?.focus();
   });
 
-  // Dismiss: take the notice away in place. Without it the link loads the page
-  // again, and what was typed there is gone.
+  // Dismiss: take the notice away in place, and scroll nowhere. Without it the
+  // link loads the page again, and what was typed there is gone.
   document.addEventListener('click', (event) => {
     const dismiss = event.target.closest('.dismiss');
     if (!dismiss) return;
     event.preventDefault();
     dismiss.closest('.notice').remove();
-    document.getElementById('main').focus();
+    document.getElementById('main').focus({ preventScroll: true });
   });
 
   // Dialog: a question before something final opens over the page. Without it
