@@ -167,9 +167,10 @@ func TestFiveTabsSideBySide(t *testing.T) {
 
 func TestDismissingANotice(t *testing.T) {
 	t.Parallel()
+	p := start(t)
 	for how, dismiss := range map[string]func(*tab, string){"by mouse": (*tab).click, "by keyboard": (*tab).press} {
 		t.Run("with scripts, "+how, func(t *testing.T) {
-			b := start(t).browse()
+			b := p.browseFor(t)
 			b.visit("/")
 			b.signIn(account(t, "robin"))
 			b.untilTold("You were signed in as @robin")
@@ -188,7 +189,7 @@ func TestDismissingANotice(t *testing.T) {
 			}
 		})
 		t.Run("without scripts, "+how, func(t *testing.T) {
-			b := start(t).browse().withoutScripts()
+			b := p.browseFor(t).withoutScripts()
 			b.visit("/?x=1")
 			b.signIn(account(t, "robin"))
 			b.untilTold("You were signed in as @robin")
@@ -244,12 +245,20 @@ func TestAnswersThatAreNotOurs(t *testing.T) {
 				fmt.Fprint(w, "<html><body><center><h1>502 Bad Gateway</h1></center><hr><center>nginx</center></body></html>")
 			},
 			says:   "Something between here and the server went wrong (502). Please try again.",
-			expect: []string{"answered 502", "responded with a status of 502"},
+			expect: []string{"answered 502"},
 		},
 		"an empty 500": {
 			answer: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) },
 			says:   "Something between here and the server went wrong (500). Please try again.",
-			expect: []string{"answered 500", "responded with a status of 500"},
+			expect: []string{"answered 500"},
+		},
+		"a proxy's limit": {
+			answer: func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Retry-After", "60")
+				http.Error(w, "Slow down.", http.StatusTooManyRequests)
+			},
+			says:   "Something between here and the server went wrong (429). Please try again.",
+			expect: []string{"answered 429"},
 		},
 		"an empty 200": {
 			answer: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) },
@@ -268,17 +277,17 @@ func TestAnswersThatAreNotOurs(t *testing.T) {
 			expect: []string{"ERR_EMPTY_RESPONSE", "htmx:error: Failed to fetch"},
 		},
 	}
+	p := prepare(t)
+	front := newProxy(t, p)
+	p.start()
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			p := prepare(t)
-			front := newProxy(t, p)
-			p.start()
-			b := p.browse()
+			b := p.browseFor(t)
 			b.visit("/")
 			b.signIn(account(t, "robin"))
 			b.write("#draft", "half a tho")
 			before := b.navigated()
-			ask[bool](b, "window.whole = document.querySelector('#header .bar').innerText; true")
+			ask[bool](b, "window.whole = document.querySelector('#header .bar').innerText; window.live = document.querySelector('#notices'); true")
 
 			front.instead.Store(&test.answer)
 			b.expect(test.expect...)
@@ -287,6 +296,12 @@ func TestAnswersThatAreNotOurs(t *testing.T) {
 			b.untilGreeted("robin")
 			if !ask[bool](b, "window.whole === document.querySelector('#header .bar').innerText && document.querySelector('#draft').value === 'half a tho'") || b.navigated() != before {
 				t.Errorf("header or page have changed:\n%s", b.describe())
+			}
+			if !ask[bool](b, "window.live === document.querySelector('#notices')") {
+				t.Error("the notice stands in another region, which nobody announces")
+			}
+			if got := ask[string](b, "document.activeElement.innerText"); got != "Sign out" {
+				t.Errorf("the focus is on %q, want it on the button that was pressed", got)
 			}
 
 			front.instead.Store(nil)
@@ -297,8 +312,8 @@ func TestAnswersThatAreNotOurs(t *testing.T) {
 	}
 }
 
-// proxy stands between the browser and the program, and may answer a sign-out
-// itself.
+// proxy stands between the browser and the program, and may answer itself what
+// htmx asks: a sign-out, or for the header.
 type proxy struct {
 	instead atomic.Pointer[http.HandlerFunc]
 	behind  http.Handler // the program
@@ -313,7 +328,7 @@ func newProxy(t *testing.T, p *perch) *proxy {
 		r.Out.Host = r.In.Host
 	}}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if instead := front.instead.Load(); instead != nil && r.Method == http.MethodPost && r.URL.Path == "/logout" {
+		if instead := front.instead.Load(); instead != nil && r.Header.Get("HX-Request") == "true" {
 			(*instead)(w, r)
 			return
 		}
@@ -484,7 +499,7 @@ func scenes(t *testing.T, as sandbox.Account) []scene {
 		}},
 		{"popup", func(b *tab) {
 			b.visit("/popup?id=nobody-waits-for-it&next=%2Fnowhere")
-			b.until("the page", "document.querySelector('h1')")
+			b.until("the page", "document.querySelector('h1')?.innerText === 'Back to your page'")
 		}},
 		{"problem", func(b *tab) {
 			b.visit("/nowhere")
@@ -493,33 +508,52 @@ func scenes(t *testing.T, as sandbox.Account) []scene {
 	}
 }
 
-// TestScreenshots looks at every page, narrow and wide, light and dark: it
+// TestScreenshots looks at every page, from a small phone to a wide window: it
 // fits, with the longest name. Where PERCH_SCREENSHOTS names a folder, from
-// the top of the checkout, it leaves pictures there.
+// the top of the checkout, it leaves pictures there, in every look.
 func TestScreenshots(t *testing.T) {
 	t.Parallel()
 	dir := os.Getenv("PERCH_SCREENSHOTS")
 	if dir != "" && !filepath.IsAbs(dir) {
 		dir = filepath.Join(root, dir)
 	}
+	looks := []look{light}
+	if dir != "" {
+		looks = []look{light, dark, forced, onPaper}
+	}
 	p := start(t)
-	for _, scheme := range []string{"light", "dark"} {
-		for _, width := range []int64{320, 1280} {
-			b := p.browse()
-			b.expect("/nowhere answered 404", "authenticate?oauth_token=unknown answered 403", "status of 404", "status of 403")
-			b.screen(width, 800, scheme)
-			for _, scene := range scenes(t, account(t, "goldcrest_wings")) {
-				scene.show(b)
-				if !ask[bool](b, "document.scrollingElement.scrollWidth <= innerWidth") {
-					t.Errorf("%s scrolls sideways at %d, %s", scene.name, width, scheme)
-				}
+	for _, look := range looks {
+		for _, width := range []int64{320, narrow, wide} {
+			p.walk(t, width, look, func(b *tab, scene string) {
 				if dir != "" {
-					b.picture(filepath.Join(dir, fmt.Sprintf("%s-%d-%s.png", scene.name, width, scheme)))
+					b.picture(filepath.Join(dir, fmt.Sprintf("%s-%d-%s.png", scene, width, look)))
 				}
-			}
+			})
 		}
 	}
 }
+
+// walk shows every scene, which has to fit the screen, and lets see look at
+// it.
+func (p *perch) walk(t *testing.T, width int64, look look, see func(b *tab, scene string)) {
+	t.Helper()
+	b := p.browseFor(t)
+	b.expect("/nowhere answered 404", "authenticate?oauth_token=unknown answered 403")
+	send(b, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: stay})
+	for _, scene := range scenes(t, account(t, "goldcrest_wings")) {
+		b.screen(width, 800, light) // for paper has no buttons
+		scene.show(b)
+		b.screen(width, 800, look)
+		if !ask[bool](b, "document.scrollingElement.scrollWidth <= innerWidth") {
+			t.Errorf("%s scrolls sideways at %d, %s", scene.name, width, look)
+		}
+		see(b, scene.name)
+	}
+}
+
+// stay lets the page that ends a popup wait for ever, or it would be gone
+// before anybody has looked at it.
+const stay = "if (location.pathname === '/popup') { const later = setTimeout; window.setTimeout = (f, ms, ...args) => ms === 1000 ? 0 : later(f, ms, ...args) }"
 
 // picture writes what the page looks like, down to its end.
 func (t *tab) picture(name string) {

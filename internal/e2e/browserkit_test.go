@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"slices"
@@ -48,6 +49,8 @@ func openBrowser() (context.Context, error) {
 		chromedp.DisableGPU,
 		chromedp.Flag("disable-quic", true),
 		chromedp.Flag("disable-component-update", true),
+		chromedp.Flag("disable-features", "Translate,BlinkGenPropertyTrees,PaintHolding,WebUIOmniboxPopup,WebUIOmniboxAimPopup"), // an address bar that nobody sees
+		chromedp.Flag("disable-popup-blocking", false), // on, as with everybody: a window opens for a click, not for a script
 		chromedp.Flag("blink-settings", "primaryHoverType=2,availableHoverTypes=2,primaryPointerType=4,availablePointerTypes=4"), // a mouse, which a server has not
 	)
 	allocator, stop := chromedp.NewExecAllocator(context.Background(), options...)
@@ -83,23 +86,29 @@ type tab struct {
 // browse opens a browser that has never been here.
 func (p *perch) browse() *tab {
 	p.Helper()
+	return p.browseFor(p.TB)
+}
+
+// browseFor does so for a part of a test, whose parts share the program.
+func (p *perch) browseFor(tb testing.TB) *tab {
+	tb.Helper()
 	ctx, err := browser()
 	if err != nil {
-		p.Fatal(err)
+		tb.Fatal(err)
 	}
-	return p.open(ctx, chromedp.WithNewBrowserContext())
+	return p.open(tb, ctx, chromedp.WithNewBrowserContext())
 }
 
 // another opens one more tab of the same browser.
 func (t *tab) another() *tab {
 	t.Helper()
-	return t.p.open(t.ctx)
+	return t.p.open(t.TB, t.ctx)
 }
 
-func (p *perch) open(parent context.Context, options ...chromedp.ContextOption) *tab {
-	p.Helper()
-	t := p.attach(parent, options...)
-	t.screen(narrow, 800, "light")
+func (p *perch) open(tb testing.TB, parent context.Context, options ...chromedp.ContextOption) *tab {
+	tb.Helper()
+	t := p.attach(tb, parent, options...)
+	t.screen(narrow, 800, light)
 	return t
 }
 
@@ -108,15 +117,15 @@ func (p *perch) open(parent context.Context, options ...chromedp.ContextOption) 
 const narrow, wide = 720, 1280
 
 // attach listens to a tab, a new one or one that is there.
-func (p *perch) attach(parent context.Context, options ...chromedp.ContextOption) *tab {
-	p.Helper()
-	t := &tab{TB: p.TB, p: p, heard: &heard{p: p, requests: map[network.RequestID]*request{}}}
+func (p *perch) attach(tb testing.TB, parent context.Context, options ...chromedp.ContextOption) *tab {
+	tb.Helper()
+	t := &tab{TB: tb, p: p, heard: &heard{p: p, requests: map[network.RequestID]*request{}, origins: map[string]string{}}}
 	ctx, cancel := chromedp.NewContext(parent, append(options, chromedp.WithListener(t.hear))...)
 	t.ctx = ctx
-	p.Cleanup(cancel)
-	p.Cleanup(t.checkWhatWasHeard)
+	tb.Cleanup(cancel)
+	tb.Cleanup(t.checkWhatWasHeard)
 	if err := chromedp.Do(ctx); err != nil { // without a limit, for it limits the tab's whole life
-		p.Fatal(err)
+		tb.Fatal(err)
 	}
 	send(t, audits.Enable, cdp.Empty{})
 	return t
@@ -130,13 +139,26 @@ func (t *tab) withoutScripts() *tab {
 	return t
 }
 
-// screen sets the size of the window, and light or dark.
-func (t *tab) screen(width, height int64, scheme string) {
+// look is how a person, or a printer, has pages drawn.
+type look string
+
+const light, dark, forced, onPaper look = "light", "dark", "forced-colors", "print"
+
+// screen sets the size of the window, and the look. Nothing moves, which
+// pictures and clicks are better off with.
+func (t *tab) screen(width, height int64, look look) {
 	t.Helper()
 	t.do(fmt.Sprintf("a screen %d wide", width), chromedp.EmulateViewport(width, height))
-	send(t, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"}},
-	})
+	media := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-reduced-motion", Value: "reduce"}}}
+	switch look {
+	case light, dark:
+		media.Features = append(media.Features, &emulation.MediaFeature{Name: "prefers-color-scheme", Value: string(look)})
+	case forced:
+		media.Features = append(media.Features, &emulation.MediaFeature{Name: "forced-colors", Value: "active"})
+	case onPaper:
+		media.Media = "print"
+	}
+	send(t, emulation.SetEmulatedMedia, media)
 }
 
 // send sends a command of the browser's protocol.
@@ -298,6 +320,7 @@ type heard struct {
 	navigations int // of the page itself
 	order       []network.RequestID
 	requests    map[network.RequestID]*request
+	origins     map[string]string // that were asked, each with an address there
 	complaints  []string
 	expected    []string
 }
@@ -306,7 +329,8 @@ type heard struct {
 type request struct {
 	method, url string
 	status      int64
-	bytes       float64 // over the wire, headers and all
+	loader      cdp.LoaderID // the page that asks
+	bytes       float64      // over the wire, headers and all
 	done        bool
 }
 
@@ -318,12 +342,18 @@ func (h *heard) hear(event any) {
 	case *page.EventFrameNavigated:
 		if e.Frame.ParentID == "" {
 			h.navigations++
+			for _, r := range h.requests {
+				r.done = r.done || r.loader != e.Frame.LoaderID // nobody waits for it any more, and nobody says so
+			}
 		}
 	case *network.EventRequestWillBeSent:
 		if _, known := h.requests[e.RequestID]; !known {
 			h.order = append(h.order, e.RequestID)
 		}
-		h.requests[e.RequestID] = &request{method: e.Request.Method, url: e.Request.URL}
+		h.requests[e.RequestID] = &request{method: e.Request.Method, url: e.Request.URL, loader: e.LoaderID}
+		if u, err := url.Parse(e.Request.URL); err == nil {
+			h.origins[u.Scheme+"://"+u.Host] = e.Request.URL
+		}
 		h.p.keepFrom(e.Request.URL, nil)
 	case *network.EventResponseReceived:
 		if r := h.requests[e.RequestID]; r != nil {
@@ -366,6 +396,9 @@ func (h *heard) hear(event any) {
 		}
 		h.complain("uncaught: %s", text)
 	case *chromelog.EventEntryAdded:
+		if strings.Contains(e.Entry.Text, "the server responded with a status of") {
+			return // said above, and this one may come when the page is gone
+		}
 		if e.Entry.Level == chromelog.EntryLevelError || e.Entry.Level == chromelog.EntryLevelWarning {
 			h.complain("%s %s: %s (%s)", e.Entry.Source, e.Entry.Level, e.Entry.Text, e.Entry.URL)
 		}
@@ -410,13 +443,19 @@ func (h *heard) navigated() int {
 }
 
 // checkWhatWasHeard holds for every page of every test: no error or warning in
-// the console, no exception, no violation of a policy, no request that failed.
+// the console, no exception, no violation of a policy, no request that failed
+// or that went to anybody else.
 func (t *tab) checkWhatWasHeard() {
 	if _, err := try[int](t, "1"); err != nil && !t.closes { // all that was said before has now been heard
 		t.Errorf("the page does not answer any more: %v", err)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	for origin, link := range t.origins {
+		if origin != t.p.url && origin != t.p.sandboxURL {
+			t.Errorf("the page asked a stranger: %s", link)
+		}
+	}
 	for _, complaint := range t.complaints {
 		if !slices.ContainsFunc(t.expected, func(words string) bool { return strings.Contains(complaint, words) }) {
 			t.Errorf("the browser complains: %s", complaint)

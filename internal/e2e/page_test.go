@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -10,29 +11,37 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
 )
 
+// Somebody types all the while: the box stays where it is, with a notice and
+// without one.
 func TestNoticesLieOverThePage(t *testing.T) {
 	t.Parallel()
 	b := start(t).browse()
 	b.visit("/")
 	b.signIn(account(t, "robin"))
 	b.untilTold("You were signed in as @robin")
-	const place = "document.querySelector('#draft').getBoundingClientRect().top + scrollY"
-	with := ask[float64](b, place)
 	b.write("#draft", "half a tho")
+	const place = "document.querySelector('#draft').getBoundingClientRect().top" // in the window: nothing may scroll either
+	want := ask[float64](b, place)
+	stays := func(when string) {
+		t.Helper()
+		b.write("#draft", "half a tho")
+		if got := ask[float64](b, place); got != want {
+			t.Errorf("%s the box stands at %v, before at %v", when, got, want)
+		}
+	}
+	stays("with a notice")
 	b.click("#notices .dismiss")
 	b.untilTold()
-	if without := ask[float64](b, place); without != with {
-		t.Errorf("with a notice the box stands at %v, without at %v", with, without)
+	if got := ask[float64](b, place); got != want {
+		t.Errorf("dismissing moved the box from %v to %v", want, got)
 	}
+	stays("without it")
 	b.click("#sign-out button")
 	b.untilTold("You were signed out")
-	if again := ask[float64](b, place); again != with {
-		t.Errorf("with the next notice the box stands at %v, before at %v", again, with)
-	}
+	stays("with the next")
 }
 
 func TestTheSameWordsAreAnnouncedAgain(t *testing.T) {
@@ -55,48 +64,82 @@ func TestTheSameWordsAreAnnouncedAgain(t *testing.T) {
 // to be seen.
 func TestTheWholeFlowByKeyboard(t *testing.T) {
 	t.Parallel()
-	b := start(t).browse()
-	b.visit("/")
-	tab := func() { b.do("pressing Tab", chromedp.KeyEvent("\t")) }
-	enter := func() { b.do("pressing Enter", chromedp.KeyEvent("\r")) }
-	on := func(selector string) {
-		t.Helper()
-		for range 30 {
-			tab()
-			if !ask[bool](b, "document.activeElement === document.body || getComputedStyle(document.activeElement).outlineStyle !== 'none'") {
-				t.Errorf("the focus on %s cannot be seen", ask[string](b, "document.activeElement.outerHTML"))
-			}
-			if ask[bool](b, fmt.Sprintf("document.activeElement.matches(%s)", quote(selector))) {
-				return
-			}
+	p := start(t)
+	t.Run("from the skip link on", func(t *testing.T) {
+		b := p.browseFor(t)
+		b.visit("/")
+		b.tabKey()
+		if got := ask[string](b, "document.activeElement.innerText"); got != "Skip to content" {
+			t.Errorf("the first stop is %q, want the skip link", got)
 		}
-		t.Fatalf("Tab does not lead to %s", selector)
-	}
+		b.until("the skip link to be seen", "document.activeElement.getBoundingClientRect().top >= 0")
+		b.enterKey()
+		b.until("the focus to be on the content", "document.activeElement.id === 'main' && location.hash === '#main'")
+		b.tabTo("#draft")
+	})
+	t.Run("in the page", func(t *testing.T) {
+		b := p.browseFor(t)
+		b.visit("/")
+		b.tabTo("#sign-in")
+		b.enterKey()
+		b.untilAsked()
+		b.tabTo("#authorize")
+		b.enterKey()
+		b.untilGreeted("robin")
+		b.untilTold("You were signed in as @robin")
+		b.tabTo("#sign-out button")
+		b.enterKey()
+		b.untilGreeted("")
+		b.until("the focus to be on the sign-in link", "document.activeElement.id === 'sign-in'")
+		b.tabTo("#notices .dismiss")
+		b.enterKey()
+		b.untilTold()
+	})
+	t.Run("in a popup", func(t *testing.T) {
+		b := p.browseFor(t)
+		same := b.halfWay()
+		b.do("starting at the top", chromedp.Focus(chromedp.CSS(".brand")))
+		b.tabTo("#sign-in")
+		popup := b.opens(b.enterKey)
+		popup.closes = true
+		popup.untilAsked()
+		popup.tabTo("#authorize")
+		popup.enterKey()
+		popup.untilClosed()
+		b.untilGreeted("robin")
+		b.untilTold("You were signed in as @robin")
+		same()
+		b.until("the focus to be on the sign-out button", "document.activeElement.innerText === 'Sign out'")
+		b.enterKey()
+		b.untilGreeted("")
+		same()
+	})
+}
 
-	tab()
-	if got := ask[string](b, "document.activeElement.innerText"); got != "Skip to content" {
-		t.Errorf("the first stop is %q, want the skip link", got)
-	}
-	b.until("the skip link to be seen", "document.activeElement.getBoundingClientRect().top >= 0")
-	enter()
-	b.until("the focus to be on the content", "document.activeElement.id === 'main' || location.hash === '#main'")
-	on("#draft")
+func (t *tab) tabKey() {
+	t.Helper()
+	t.do("pressing Tab", chromedp.KeyEvent("\t"))
+}
 
-	b.visit("/")
-	on("#sign-in")
-	enter()
-	b.untilAsked()
-	on("#authorize")
-	enter()
-	b.untilGreeted("robin")
-	b.untilTold("You were signed in as @robin")
-	on("#sign-out button")
-	enter()
-	b.untilGreeted("")
-	b.until("the focus to be on the sign-in link", "document.activeElement.id === 'sign-in'")
-	on("#notices .dismiss")
-	enter()
-	b.untilTold()
+func (t *tab) enterKey() {
+	t.Helper()
+	t.do("pressing Enter", chromedp.KeyEvent("\r"))
+}
+
+// tabTo goes from stop to stop until the element is reached. Each shows that
+// it has the focus.
+func (t *tab) tabTo(selector string) {
+	t.Helper()
+	for range 30 {
+		t.tabKey()
+		if !ask[bool](t, "document.activeElement === document.body || getComputedStyle(document.activeElement).outlineStyle !== 'none'") {
+			t.Errorf("the focus on %s cannot be seen", ask[string](t, "document.activeElement.outerHTML"))
+		}
+		if ask[bool](t, fmt.Sprintf("document.activeElement.matches(%s)", quote(selector))) {
+			return
+		}
+	}
+	t.Fatalf("Tab does not lead to %s", selector)
 }
 
 func TestSigningOutWhenNobodyAnswersInTime(t *testing.T) {
@@ -106,6 +149,7 @@ func TestSigningOutWhenNobodyAnswersInTime(t *testing.T) {
 	front := newProxy(t, p)
 	p.start()
 	b := p.browse()
+	defer close(release) // however this ends, or the proxy would not stop
 	b.visit("/")
 	b.signIn(account(t, "robin"))
 	b.write("#draft", "half a tho")
@@ -114,12 +158,7 @@ func TestSigningOutWhenNobodyAnswersInTime(t *testing.T) {
 	}
 	ask[bool](b, "htmx.config.defaultTimeout = 200; true")
 
-	hold := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		select {
-		case <-release:
-		case <-r.Context().Done():
-		}
-	})
+	hold := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release })
 	front.instead.Store(&hold)
 	b.expect("htmx:error")
 	b.press("#sign-out button")
@@ -128,7 +167,6 @@ func TestSigningOutWhenNobodyAnswersInTime(t *testing.T) {
 	if got := ask[string](b, "document.activeElement.innerText + document.querySelector('#draft').value"); got != "Sign outhalf a tho" {
 		t.Errorf("focus and text are %q, want them untouched", got)
 	}
-	close(release)
 }
 
 func TestSigningOutThatIsRefused(t *testing.T) {
@@ -139,7 +177,7 @@ func TestSigningOutThatIsRefused(t *testing.T) {
 	b := p.browse()
 	b.visit("/")
 	b.signIn(account(t, "robin"))
-	b.expect("answered 403", "status of 403")
+	b.expect("answered 403")
 	refused := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Header.Set("Sec-Fetch-Site", "cross-site") // as if another site had sent it
 		front.behind.ServeHTTP(w, r)
@@ -200,6 +238,45 @@ func TestNothingMovesForPeopleWhoAskForIt(t *testing.T) {
 	}
 }
 
+func TestOnPaperThereIsNothingToPress(t *testing.T) {
+	t.Parallel()
+	b := start(t).browse()
+	b.visit("/")
+	gone := func(selectors ...string) {
+		t.Helper()
+		b.screen(narrow, 800, onPaper)
+		for _, selector := range selectors {
+			if got := ask[string](b, fmt.Sprintf("getComputedStyle(document.querySelector(%s)).display", quote(selector))); got != "none" {
+				t.Errorf("%s is printed, as %s", selector, got)
+			}
+		}
+		b.screen(narrow, 800, light)
+	}
+	gone("#sign-in", ".aside", "#notices", "footer", ".skip")
+	b.signIn(account(t, "robin"))
+	gone("#sign-out", "#notices")
+	b.visit("/account")
+	gone(".actions")
+}
+
+// Every colour is the system's then: what only a colour told apart has a line
+// around it.
+func TestForcedColoursLeaveTheButtonsTheirShape(t *testing.T) {
+	t.Parallel()
+	b := start(t).browse()
+	b.visit("/")
+	b.screen(narrow, 800, forced)
+	if got := ask[string](b, "(s => s.borderStyle + ' ' + (s.borderColor === s.color))(getComputedStyle(document.querySelector('#sign-in')))"); got != "solid true" {
+		t.Errorf("the button's border is %q, want a line in the colour of its text", got)
+	}
+	b.screen(narrow, 800, light)
+	b.signIn(account(t, "robin"))
+	b.screen(narrow, 800, forced)
+	if got := ask[string](b, "(s => s.borderStyle + ' ' + (s.borderColor === s.color))(getComputedStyle(document.querySelector('.notice')))"); got != "solid true" {
+		t.Errorf("the notice's border is %q, want a line in the colour of its text", got)
+	}
+}
+
 func TestTheScriptStaysShortAndExplained(t *testing.T) {
 	script, err := os.ReadFile(filepath.Join(root, "assets", "app.js"))
 	if err != nil {
@@ -241,25 +318,21 @@ func TestAccessibility(t *testing.T) {
 	t.Parallel()
 	source := axe(t)
 	p := start(t)
-	for _, scheme := range []string{"light", "dark"} {
-		for _, width := range []int64{320, 1280} {
-			b := p.browse()
-			b.expect("/nowhere answered 404", "authenticate?oauth_token=unknown answered 403", "status of 404", "status of 403")
-			// The popup's page stays to be looked at, as it does without scripts.
-			b.expect("js failed:  inspector")
-			send(b, network.SetBlockedURLs, network.SetBlockedURLsParams{URLPatterns: []*network.BlockPattern{{URLPattern: "*://*:*/assets/popup.*", Block: true}}})
-			b.screen(width, 800, scheme)
-			for _, scene := range scenes(t, account(t, "goldcrest_wings")) {
-				scene.show(b)
+	for _, look := range []look{light, dark} {
+		for _, width := range []int64{320, wide} {
+			p.walk(t, width, look, func(b *tab, scene string) {
+				t.Helper()
 				b.do("loading axe", run(source))
-				found, err := chromedp.Run(b.ctx, chromedp.Evaluate[string](violations, chromedp.EvalAwaitPromise))
+				ctx, cancel := context.WithTimeout(b.ctx, patience)
+				defer cancel()
+				found, err := chromedp.Run(ctx, chromedp.Evaluate[string](violations, chromedp.EvalAwaitPromise))
 				if err != nil {
 					t.Fatal(err)
 				}
 				if found != "[]" {
-					t.Errorf("%s at %d, %s: %s", scene.name, width, scheme, found)
+					t.Errorf("%s at %d, %s: %s", scene, width, look, found)
 				}
-			}
+			})
 		}
 	}
 }
