@@ -18,15 +18,12 @@ type Avatar struct {
 // avatar leaves the one that is there. It is fine when the account is gone
 // meanwhile: it stays so.
 func (s *Store) SetProfile(ctx context.Context, account int64, screenName, name string, avatar Avatar, at time.Time) error {
-	return s.atOnce(ctx, "storing the profile", func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, `UPDATE accounts SET screen_name = $2, name = $3, profile_at = $4 WHERE id = $1`, account, screenName, name, at.Unix()); err != nil {
-			return err
-		}
-		if avatar.Name == "" {
-			return nil
-		}
-		updated, err := tx.ExecContext(ctx, `UPDATE accounts SET avatar = $2 WHERE id = $1`, account, avatar.Name)
-		if err != nil {
+	return s.atOnce(ctx, "storing the profile", func(ctx context.Context, tx *sql.Tx) error {
+		updated, err := tx.ExecContext(ctx, `
+			UPDATE accounts SET screen_name = $2, name = $3, profile_at = $4, avatar = CASE WHEN $5 = '' THEN avatar ELSE $5 END
+			WHERE id = $1`,
+			account, screenName, name, at.Unix(), avatar.Name)
+		if err != nil || avatar.Name == "" {
 			return err
 		}
 		if n, err := updated.RowsAffected(); err != nil || n == 0 {
@@ -42,10 +39,8 @@ func (s *Store) SetProfile(ctx context.Context, account int64, screenName, name 
 
 // SetProfileAt records that the provider was asked for the profile, in vain.
 func (s *Store) SetProfileAt(ctx context.Context, account int64, at time.Time) error {
-	if _, err := s.write.ExecContext(ctx, `UPDATE accounts SET profile_at = $2 WHERE id = $1`, account, at.Unix()); err != nil {
-		return failed("storing when the profile was asked for", err)
-	}
-	return nil
+	_, err := s.change(ctx, "storing when the profile was asked for", `UPDATE accounts SET profile_at = $2 WHERE id = $1`, account, at.Unix())
+	return err
 }
 
 // Avatar returns the account's picture, or ErrNotFound.
@@ -66,15 +61,13 @@ func (s *Store) Avatar(ctx context.Context, account int64) (Avatar, error) {
 // SetToken replaces the account's encrypted access token, if it still is the
 // old one.
 func (s *Store) SetToken(ctx context.Context, account int64, old, new []byte) error {
-	if _, err := s.write.ExecContext(ctx, `UPDATE accounts SET token = $3 WHERE id = $1 AND token = $2`, account, old, new); err != nil {
-		return failed("storing the token", err)
-	}
-	return nil
+	_, err := s.change(ctx, "storing the token", `UPDATE accounts SET token = $3 WHERE id = $1 AND token = $2`, account, old, new)
+	return err
 }
 
 // Disconnect forgets the account's access token and ends all its sessions.
 func (s *Store) Disconnect(ctx context.Context, account int64) error {
-	return s.atOnce(ctx, "disconnecting the account", func(tx *sql.Tx) error {
+	return s.atOnce(ctx, "disconnecting the account", func(ctx context.Context, tx *sql.Tx) error {
 		if _, err := tx.ExecContext(ctx, `UPDATE accounts SET token = $2 WHERE id = $1`, account, []byte{}); err != nil {
 			return err
 		}
@@ -88,28 +81,10 @@ func (s *Store) Disconnect(ctx context.Context, account int64) error {
 // log of what was written last.
 func (s *Store) DeleteAccount(ctx context.Context, account int64) error {
 	// What belongs to the account goes with it (ON DELETE CASCADE).
-	if _, err := s.write.ExecContext(ctx, `DELETE FROM accounts WHERE id = $1`, account); err != nil {
-		return failed("deleting the account", err)
+	if _, err := s.change(ctx, "deleting the account", `DELETE FROM accounts WHERE id = $1`, account); err != nil {
+		return err
 	}
 	// Even when the visitor has left: the rows are gone, the bytes are not.
-	if _, err := s.write.ExecContext(context.WithoutCancel(ctx), `PRAGMA wal_checkpoint(TRUNCATE)`); err != nil {
-		return failed("deleting the account", err)
-	}
-	return nil
-}
-
-// atOnce does several things, all or nothing.
-func (s *Store) atOnce(ctx context.Context, doing string, do func(*sql.Tx) error) error {
-	tx, err := s.write.BeginTx(ctx, nil)
-	if err != nil {
-		return failed(doing, err)
-	}
-	defer tx.Rollback()
-	if err := do(tx); err != nil {
-		return failed(doing, err)
-	}
-	if err := tx.Commit(); err != nil {
-		return failed(doing, err)
-	}
-	return nil
+	_, err := s.change(context.WithoutCancel(ctx), "deleting the account", `PRAGMA wal_checkpoint(TRUNCATE)`)
+	return err
 }

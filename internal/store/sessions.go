@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -22,48 +23,43 @@ const maxSessions = 20
 // A session is only ever inserted: the same id a second time is an error, so
 // nothing but a sign-in can bring a session to life.
 func (s *Store) SignIn(ctx context.Context, account Account, id, replaced []byte, userAgent string, now time.Time) (Session, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	tx, err := s.write.BeginTx(ctx, nil)
-	if err != nil {
-		return Session{}, failed("signing in", err)
-	}
-	defer tx.Rollback()
-
 	now = time.Unix(now.Unix(), 0)
 	account.SignedInAt = now
-	var created, profileAt int64
-	err = tx.QueryRowContext(ctx, `
-		INSERT INTO accounts (id, provider, user_id, screen_name, token, created_at, signed_in_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $6)
-		ON CONFLICT (provider, user_id) DO UPDATE
-		SET screen_name = excluded.screen_name, token = excluded.token, signed_in_at = excluded.signed_in_at
-		RETURNING id, created_at, name, avatar, profile_at`,
-		newID(), account.Provider, account.UserID, account.ScreenName, account.Token, now.Unix(),
-	).Scan(&account.ID, &created, &account.Name, &account.Avatar, &profileAt)
-	if err != nil {
-		return Session{}, failed("storing the account", err)
-	}
-	account.CreatedAt, account.ProfileAt = time.Unix(created, 0), time.Unix(profileAt, 0)
-	if len(replaced) > 0 {
-		if _, err := tx.ExecContext(ctx, `DELETE FROM sessions WHERE id = $1`, replaced); err != nil {
-			return Session{}, failed("ending the old session", err)
+	err := s.atOnce(ctx, "signing in", func(ctx context.Context, tx *sql.Tx) error {
+		var created, profileAt int64
+		err := tx.QueryRowContext(ctx, `
+			INSERT INTO accounts (id, provider, user_id, screen_name, token, created_at, signed_in_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $6)
+			ON CONFLICT (provider, user_id) DO UPDATE
+			SET screen_name = excluded.screen_name, token = excluded.token, signed_in_at = excluded.signed_in_at
+			RETURNING id, created_at, name, avatar, profile_at`,
+			newID(), account.Provider, account.UserID, account.ScreenName, account.Token, now.Unix(),
+		).Scan(&account.ID, &created, &account.Name, &account.Avatar, &profileAt)
+		if err != nil {
+			return fmt.Errorf("storing the account: %w", err)
 		}
-	}
-	_, err = tx.ExecContext(ctx, `INSERT INTO sessions (id, account_id, user_agent, created_at, seen_at) VALUES ($1, $2, $3, $4, $4)`,
-		id, account.ID, userAgent, now.Unix())
+		account.CreatedAt, account.ProfileAt = time.Unix(created, 0), time.Unix(profileAt, 0)
+		if len(replaced) > 0 {
+			if _, err := tx.ExecContext(ctx, `DELETE FROM sessions WHERE id = $1`, replaced); err != nil {
+				return fmt.Errorf("ending the old session: %w", err)
+			}
+		}
+		_, err = tx.ExecContext(ctx, `INSERT INTO sessions (id, account_id, user_agent, created_at, seen_at) VALUES ($1, $2, $3, $4, $4)`,
+			id, account.ID, userAgent, now.Unix())
+		if err != nil {
+			return fmt.Errorf("storing the session: %w", err)
+		}
+		_, err = tx.ExecContext(ctx, `
+			DELETE FROM sessions WHERE account_id = $1 AND id <> $2 AND id NOT IN (
+				SELECT id FROM sessions WHERE account_id = $1 AND id <> $2 ORDER BY created_at DESC, id LIMIT $3)`,
+			account.ID, id, maxSessions-1)
+		if err != nil {
+			return fmt.Errorf("ending the oldest sessions: %w", err)
+		}
+		return nil
+	})
 	if err != nil {
-		return Session{}, failed("storing the session", err)
-	}
-	_, err = tx.ExecContext(ctx, `
-		DELETE FROM sessions WHERE account_id = $1 AND id <> $2 AND id NOT IN (
-			SELECT id FROM sessions WHERE account_id = $1 AND id <> $2 ORDER BY created_at DESC, id LIMIT $3)`,
-		account.ID, id, maxSessions-1)
-	if err != nil {
-		return Session{}, failed("ending the oldest sessions", err)
-	}
-	if err := tx.Commit(); err != nil {
-		return Session{}, failed("signing in", err)
+		return Session{}, err
 	}
 	return Session{ID: id, Account: account, UserAgent: userAgent, CreatedAt: now, SeenAt: now}, nil
 }
@@ -115,12 +111,8 @@ func (s *Store) Touch(ctx context.Context, id []byte, now time.Time) error {
 // EndSession ends the session with the id, at once and for good. It is fine
 // when there is none.
 func (s *Store) EndSession(ctx context.Context, id []byte) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	if _, err := s.write.ExecContext(ctx, `DELETE FROM sessions WHERE id = $1`, id); err != nil {
-		return failed("ending the session", err)
-	}
-	return nil
+	_, err := s.change(ctx, "ending the session", `DELETE FROM sessions WHERE id = $1`, id)
+	return err
 }
 
 // Sessions returns the account's sessions, the newest first, without the
@@ -152,10 +144,8 @@ func (s *Store) Sessions(ctx context.Context, account int64) ([]Session, error) 
 // empty.
 func (s *Store) EndSessionsBut(ctx context.Context, account int64, keep []byte) error {
 	// A nil slice would be NULL, which no id is unlike.
-	if _, err := s.write.ExecContext(ctx, `DELETE FROM sessions WHERE account_id = $1 AND id <> $2`, account, append([]byte{}, keep...)); err != nil {
-		return failed("ending sessions", err)
-	}
-	return nil
+	_, err := s.change(ctx, "ending sessions", `DELETE FROM sessions WHERE account_id = $1 AND id <> $2`, account, append([]byte{}, keep...))
+	return err
 }
 
 // batch is how many rows one statement of Sweep deletes at the most, so that
@@ -166,12 +156,12 @@ const batch = 1000
 // before seenBefore, and returns how many.
 func (s *Store) Sweep(ctx context.Context, createdBefore, seenBefore time.Time) (swept int64, err error) {
 	for {
-		result, err := s.write.ExecContext(ctx, `
+		result, err := s.change(ctx, "sweeping sessions", `
 			DELETE FROM sessions WHERE id IN (
 				SELECT id FROM sessions WHERE created_at < $1 OR seen_at < $2 LIMIT $3)`,
 			createdBefore.Unix(), seenBefore.Unix(), batch)
 		if err != nil {
-			return swept, failed("sweeping sessions", err)
+			return swept, err
 		}
 		n, err := result.RowsAffected()
 		if err != nil {

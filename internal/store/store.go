@@ -173,6 +173,36 @@ type Session struct {
 	SeenAt    time.Time
 }
 
+// change makes one change. Like every change it waits for its turn no longer
+// than patience.
+func (s *Store) change(ctx context.Context, doing, statement string, args ...any) (sql.Result, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	result, err := s.write.ExecContext(ctx, statement, args...)
+	if err != nil {
+		return nil, failed(doing, err)
+	}
+	return result, nil
+}
+
+// atOnce makes several changes, all or nothing, within patience.
+func (s *Store) atOnce(ctx context.Context, doing string, do func(context.Context, *sql.Tx) error) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	tx, err := s.write.BeginTx(ctx, nil)
+	if err != nil {
+		return failed(doing, err)
+	}
+	defer tx.Rollback()
+	if err := do(ctx, tx); err != nil {
+		return failed(doing, err)
+	}
+	if err := tx.Commit(); err != nil {
+		return failed(doing, err)
+	}
+	return nil
+}
+
 // failed says what was being tried when the database refused. A visitor who
 // went away is no fault of the database.
 func failed(doing string, err error) error {
