@@ -163,7 +163,8 @@ func (s *Sessions) Save(w http.ResponseWriter, r *http.Request) error {
 func (s *Sessions) forgetUnreadable(w http.ResponseWriter, r *http.Request) {
 	name := s.cookieName("session")
 	if c, err := r.Cookie(name); err == nil {
-		if _, ok := hashID(c.Value); !ok && w.Header().Get("Set-Cookie") == "" {
+		_, readable := hashID(c.Value)
+		if _, signedIn, _ := s.current(r); !readable && !signedIn { // else this very request has replaced it
 			s.forget(w, name)
 		}
 	}

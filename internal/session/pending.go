@@ -82,8 +82,8 @@ func (s *Sessions) evict(w http.ResponseWriter, r *http.Request, keep string, ro
 		Pending
 	}
 	var all []older
-	for _, c := range r.Cookies() {
-		if strings.HasPrefix(c.Name, s.pendingPrefix()) && c.Name != keep {
+	for _, c := range s.pendingCookies(r) {
+		if c.Name != keep {
 			p, _ := s.pending(c)
 			all = append(all, older{c, p})
 		}
@@ -112,12 +112,15 @@ func (s *Sessions) cookieBytes(r *http.Request, name string) int {
 
 // pendingBytes returns what the sign-ins on their way take.
 func (s *Sessions) pendingBytes(r *http.Request) (total int) {
-	for _, c := range r.Cookies() {
-		if strings.HasPrefix(c.Name, s.pendingPrefix()) {
-			total += cookieBytes(c)
-		}
+	for _, c := range s.pendingCookies(r) {
+		total += cookieBytes(c)
 	}
 	return total
+}
+
+// pendingCookies returns the cookies of the sign-ins on their way.
+func (s *Sessions) pendingCookies(r *http.Request) []*http.Cookie {
+	return slices.DeleteFunc(r.Cookies(), func(c *http.Cookie) bool { return !strings.HasPrefix(c.Name, s.pendingPrefix()) })
 }
 
 func cookieBytes(c *http.Cookie) int {

@@ -137,10 +137,12 @@ func (s *rowStore) delete(r *http.Request, w http.ResponseWriter, found *session
 	if err != nil {
 		return nil
 	}
-	if id, ok := hashID(cookie.Value); ok {
-		if err := s.Store.EndSession(r.Context(), id); err != nil {
-			return err
-		}
+	id, ok := hashID(cookie.Value)
+	if !ok {
+		return nil // none of ours; Sessions.Save takes it away
+	}
+	if err := s.Store.EndSession(r.Context(), id); err != nil {
+		return err
 	}
 	http.SetCookie(w, sessions.NewCookie(found.Name(), "", found.Options))
 	return nil
