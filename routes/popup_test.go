@@ -23,11 +23,11 @@ func (b *browser) closing(a *answer, next string) {
 // where to go on without the page behind.
 func (b *browser) closes(page *answer, next string) {
 	b.t.Helper()
-	main := page.document().Find("main")
-	if got := main.AttrOr("data-popup", "") + " " + main.AttrOr("data-next", ""); got != popupID+" "+next {
+	popup := page.document().Find("#popup")
+	if got := popup.AttrOr("data-popup", "") + " " + popup.AttrOr("data-next", ""); got != popupID+" "+next {
 		b.t.Errorf("the popup's page knows %q, want %q", got, popupID+" "+next)
 	}
-	if got := main.Find("a").AttrOr("href", ""); got != next {
+	if got := popup.Find("a").AttrOr("href", ""); got != next {
 		b.t.Errorf("the way on leads to %q, want %q", got, next)
 	}
 	if page.document().Find("#header").Length() > 0 {
@@ -109,7 +109,7 @@ func TestPopupTakesPlainIDsOnly(t *testing.T) {
 		b := k.browser(t)
 		for _, next := range []string{"//evil.example", "https://evil.example/", "javascript:alert(1)", "/popup?id=" + popupID, ""} {
 			page := b.get("/popup?id=" + popupID + "&next=" + url.QueryEscape(next))
-			if got := page.document().Find("main").AttrOr("data-next", "") + " " + page.document().Find("main a").AttrOr("href", ""); got != "/ /" {
+			if got := page.document().Find("#popup").AttrOr("data-next", "") + " " + page.document().Find("main a").AttrOr("href", ""); got != "/ /" {
 				t.Errorf("next %q: the page leads to %q", next, got)
 			}
 		}
