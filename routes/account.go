@@ -213,8 +213,6 @@ func (a *app) confirm(c echo.Context, question views.ConfirmProps) error {
 
 // disconnect ends the connection to X: there if X answers, here in any case.
 func (a *app) disconnect(c echo.Context) error {
-	// Whoever leaves while X thinks has asked for it all the same.
-	c.SetRequest(c.Request().WithContext(context.WithoutCancel(c.Request().Context())))
 	token, connected, err := a.Sessions.Token(c.Request())
 	if errors.Is(err, session.ErrUnavailable) {
 		return err
