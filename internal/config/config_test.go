@@ -381,7 +381,7 @@ func FuzzBaseURL(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, value string) {
 		if strings.TrimSpace(value) == "" {
-			t.Skip()
+			return // as good as not set
 		}
 		s := production()
 		s.BaseURL = value

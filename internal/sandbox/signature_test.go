@@ -137,7 +137,7 @@ func FuzzSignature(f *testing.F) {
 	f.Add("/a;b=c//d", "q", "", "q2", "\n", "", "", true)
 	f.Fuzz(func(t *testing.T, path, queryName, queryValue, formName, formValue, consumerSecret, tokenSecret string, post bool) {
 		if queryName == formName || strings.HasPrefix(queryName, "oauth_") || strings.HasPrefix(formName, "oauth_") {
-			t.Skip("dghubble keeps one of each name only")
+			return // dghubble keeps one of each name only
 		}
 		target := url.URL{Scheme: "http", Host: "LocalHost:8081", Path: "/" + strings.TrimLeft(path, "/"), RawQuery: url.Values{queryName: {queryValue}}.Encode()}
 		method, body := "GET", io.Reader(nil)
@@ -146,7 +146,7 @@ func FuzzSignature(f *testing.F) {
 		}
 		r, err := http.NewRequest(method, target.String(), body)
 		if err != nil {
-			t.Skip(err)
+			return // no request to sign
 		}
 		if post {
 			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
