@@ -14,7 +14,6 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"runtime/debug"
 	"sync/atomic"
 	"syscall"
@@ -58,13 +57,13 @@ func main() {
 // serve runs the application until ctx is done, and then lets running requests
 // finish.
 func serve(ctx context.Context, c config.Config, log *slog.Logger) error {
-	db, err := store.Open(ctx, c.DatabasePath)
+	db, err := store.Open(ctx, c.DatabaseURL)
 	if err != nil {
 		return fmt.Errorf("the database that DATABASE_URL names cannot be used: %w", err)
 	}
 	defer db.Close()
 	if len(c.SecretKeys) == 0 {
-		key, err := session.KeyFile(filepath.Join(filepath.Dir(c.DatabasePath), "secret.key"))
+		key, err := session.KeyFile(c.KeyFile())
 		if err != nil {
 			return err
 		}

@@ -1,10 +1,8 @@
 package routes_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
-	"database/sql"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -13,14 +11,13 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"perch/internal/store"
+	"perch/internal/testdb"
 	"perch/internal/twitter"
 )
 
@@ -36,11 +33,7 @@ const (
 // sealed returns how many bytes the pair of a person has in the database.
 func (k *kit) sealed(userID string) (n int) {
 	k.Helper()
-	db, err := sql.Open("sqlite", "file:"+k.database)
-	if err != nil {
-		k.Fatal(err)
-	}
-	defer db.Close()
+	db := testdb.Open(k, k.database)
 	if err := db.QueryRow(`SELECT length(token) FROM accounts WHERE user_id = $1`, userID).Scan(&n); err != nil {
 		k.Fatal(err)
 	}
@@ -424,7 +417,7 @@ func TestDelete(t *testing.T) {
 				"pair": string(row.Account.Token), "browser": firefox, "other browser": safari, "session": string(row.ID),
 			}
 			for what, trace := range traces {
-				if !k.stored(trace) {
+				if !testdb.Holds(k, k.database, trace) {
 					t.Errorf("the test does not see the %s in the database", what)
 				}
 			}
@@ -439,7 +432,7 @@ func TestDelete(t *testing.T) {
 			}
 			b.follow(a).shows(nobody, deleted)
 			for what, trace := range traces {
-				if k.stored(trace) {
+				if testdb.Holds(k, k.database, trace) {
 					t.Errorf("the %s is still in the database's files", what)
 				}
 			}
@@ -455,7 +448,7 @@ func TestDelete(t *testing.T) {
 			if left := b.cookies(); len(left) > 0 {
 				t.Errorf("cookies are left behind: %v", left)
 			}
-			if got := suzume.who(); got != "@suzume" || !k.stored("雀 すずめ") {
+			if got := suzume.who(); got != "@suzume" || !testdb.Holds(k, k.database, "雀 すずめ") {
 				t.Errorf("suzume is %q", got)
 			}
 			if got := len(k.log.events("account_deleted")); got != 1 {
@@ -471,25 +464,6 @@ func TestDelete(t *testing.T) {
 	}
 }
 
-// stored tells whether a text stands in one of the database's files.
-func (k *kit) stored(text string) bool {
-	k.Helper()
-	files, err := filepath.Glob(k.database + "*")
-	if err != nil || len(files) == 0 {
-		k.Fatalf("no files: %v", err)
-	}
-	for _, file := range files {
-		content, err := os.ReadFile(file)
-		if err != nil {
-			k.Fatal(err)
-		}
-		if bytes.Contains(content, []byte(text)) {
-			return true
-		}
-	}
-	return false
-}
-
 // Deleted while X was still being asked: what comes late brings nothing back.
 func TestDeleteWhileTheProfileIsOnItsWay(t *testing.T) {
 	t.Parallel()
@@ -502,7 +476,7 @@ func TestDeleteWhileTheProfileIsOnItsWay(t *testing.T) {
 	b.follow(b.submit("/account/delete", nil).leads("/")).shows(nobody, deleted)
 	release()
 	k.working.Wait()
-	if k.stored("Robin Perch") || k.stored(robinsID) {
+	if testdb.Holds(k, k.database, "Robin Perch") || testdb.Holds(k, k.database, robinsID) {
 		t.Error("the profile that came late is stored")
 	}
 }

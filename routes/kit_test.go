@@ -19,7 +19,6 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -33,6 +32,7 @@ import (
 	"perch/internal/sandbox"
 	"perch/internal/session"
 	"perch/internal/store"
+	"perch/internal/testdb"
 	"perch/internal/twitter"
 	"perch/routes"
 )
@@ -84,7 +84,7 @@ func start(t testing.TB, changes ...func(*setup)) *kit {
 		clock:    &clock{now: time.Date(2026, 9, 1, 12, 0, 0, 0, time.UTC)},
 		log:      &journal{},
 		secrets:  &secrets{values: map[string]bool{}},
-		database: filepath.Join(t.TempDir(), "perch.db"),
+		database: testdb.New(t),
 	}
 	for _, change := range changes {
 		change(&k.setup)

@@ -43,11 +43,13 @@ type Config struct {
 	SandboxConsumerSecret string
 
 	// SecretKeys are the newest first. It is empty only when BaseURL is on
-	// loopback: then a key is made once and kept beside the database.
+	// loopback and the database is SQLite: then a key is made once and kept in
+	// KeyFile.
 	SecretKeys [][]byte
 
-	// DatabasePath is the SQLite file.
-	DatabasePath string
+	// DatabaseURL is sqlite: and the clean path of a file, or a postgres:// URL,
+	// which may hold a password.
+	DatabaseURL string
 
 	SessionIdle     time.Duration
 	SessionLifetime time.Duration
@@ -223,15 +225,35 @@ func (d *door) database() error {
 		return err
 	}
 	if strings.HasPrefix(value, "postgres:") || strings.HasPrefix(value, "postgresql:") {
-		return refuse("DATABASE_URL must be sqlite: and the path of a file, such as sqlite:data/perch.db: this version of Perch does not speak PostgreSQL yet.")
+		return d.postgres(value)
 	}
 
-	path, ok := strings.CutPrefix(cmp.Or(value, "sqlite:data/perch.db"), "sqlite:")
+	path, ok := strings.CutPrefix(cmp.Or(value, "sqlite:data/perch.db"), sqlite)
 	if path = trim(path); !ok || !plainPath(path) {
-		return refuse("DATABASE_URL must be sqlite: and the path of a file, such as sqlite:data/perch.db or sqlite:/var/lib/perch/perch.db, without options.")
+		return refuse("DATABASE_URL must be sqlite: and the path of a file, such as sqlite:data/perch.db or sqlite:/var/lib/perch/perch.db, without options, or a postgres:// URL.")
 	}
-	d.c.DatabasePath = filepath.Clean(path)
+	d.c.DatabaseURL = sqlite + filepath.Clean(path)
 	return nil
+}
+
+const sqlite = "sqlite:"
+
+func (d *door) postgres(value string) error {
+	u, err := url.Parse(value)
+	if err != nil || u.Opaque != "" || u.Host == "" && !u.Query().Has("host") || strings.Contains(value, "#") {
+		return refuse("DATABASE_URL must be a URL such as postgres://perch:password@db.example/perch?sslmode=verify-full, with %%40 for an @ in the password, and the like.")
+	}
+	if len(d.c.SecretKeys) == 0 {
+		return refuse("SECRET_KEY must be set, because every instance that uses the PostgreSQL database needs the same one: `openssl rand -hex 32` makes one.")
+	}
+	d.c.DatabaseURL = value
+	return nil
+}
+
+// KeyFile is where the secret key is kept when none is set: beside the SQLite
+// database.
+func (c Config) KeyFile() string {
+	return filepath.Join(filepath.Dir(strings.TrimPrefix(c.DatabaseURL, sqlite)), "secret.key")
 }
 
 // plainPath reports whether path names a file and nothing that SQLite, or

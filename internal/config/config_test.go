@@ -27,7 +27,7 @@ func development() config.Config {
 		TwitterAPIURL:   origin("http", "localhost:8081"),
 		SandboxAddr:     "localhost:8081",
 		SandboxURL:      origin("http", "localhost:8081"),
-		DatabasePath:    "data/perch.db",
+		DatabaseURL:     "sqlite:data/perch.db",
 		SessionIdle:     168 * time.Hour,
 		SessionLifetime: 720 * time.Hour,
 		LoginRate:       30,
@@ -149,11 +149,17 @@ func TestCheckAccepts(t *testing.T) {
 				c.ConsumerKey, c.ConsumerSecret = "file-key", "file-secret"
 				c.TwitterAPIURL = origin("https", "api.x.com")
 				c.SecretKeys = [][]byte{[]byte(old32)}
-				c.DatabasePath = "/var/lib/perch.db"
+				c.DatabaseURL = "sqlite:/var/lib/perch.db"
 			},
 		},
 		"a database by a URL with three slashes": {config.Settings{DatabaseURL: "sqlite:///var/lib/perch.db"}, func(c *config.Config) {
-			c.DatabasePath = "/var/lib/perch.db"
+			c.DatabaseURL = "sqlite:/var/lib/perch.db"
+		}},
+		"PostgreSQL": {config.Settings{DatabaseURL: "postgres://perch:secret@db.example/perch?sslmode=verify-full", SecretKey: key32}, func(c *config.Config) {
+			c.DatabaseURL, c.SecretKeys = "postgres://perch:secret@db.example/perch?sslmode=verify-full", [][]byte{[]byte(key32)}
+		}},
+		"PostgreSQL by a socket": {config.Settings{DatabaseURL: "postgresql:///perch?host=/run/postgresql", SecretKey: key32}, func(c *config.Config) {
+			c.DatabaseURL, c.SecretKeys = "postgresql:///perch?host=/run/postgresql", [][]byte{[]byte(key32)}
 		}},
 		"short sessions": {config.Settings{SessionIdle: "1s", SessionLifetime: "1s"}, func(c *config.Config) {
 			c.SessionIdle, c.SessionLifetime = time.Second, time.Second
@@ -265,20 +271,26 @@ func TestCheckRefuses(t *testing.T) {
 		"a space in the sandbox's secret": {func(s *settings) { s.SandboxConsumerKey, s.SandboxConsumerSecret = "k", "hunter2 s" },
 			"SANDBOX_CONSUMER_SECRET must be"},
 
-		"no secret key in public":        {func(s *settings) { s.SecretKey = "" }, "SECRET_KEY must be set"},
-		"a secret key too short":         {func(s *settings) { s.SecretKey = hunter32[:31] }, "SECRET_KEY must be"},
-		"an old secret key too short":    {func(s *settings) { s.SecretKey = hunter32 + ",hunter2" }, "SECRET_KEY must be"},
-		"a comma too many":               {func(s *settings) { s.SecretKey = hunter32 + "," }, "SECRET_KEY must be"},
-		"secret keys on lines":           {func(s *settings) { s.SecretKey = hunter32 + "\n" + key32 }, "SECRET_KEY must be"},
-		"a secret key twice":             {func(s *settings) { s.SecretKey, s.SecretKeyFile = hunter32, "good" }, "SECRET_KEY and SECRET_KEY_FILE must not both"},
-		"a secret key in no file":        {func(s *settings) { s.SecretKey, s.SecretKeyFile = "", "no\nfile" }, `SECRET_KEY_FILE must name a file to read: "no\nfile" cannot be read`},
-		"a secret key in an empty file":  {func(s *settings) { s.SecretKey, s.SecretKeyFile = "", "empty" }, `SECRET_KEY_FILE must name a file that holds SECRET_KEY`},
-		"a secret key in a huge file":    {func(s *settings) { s.SecretKey, s.SecretKeyFile = "", "huge" }, `SECRET_KEY_FILE must name a file that holds SECRET_KEY`},
-		"a key in no file":               {func(s *settings) { s.TwitterConsumerKey, s.TwitterConsumerKeyFile = "", "no" }, "TWITTER_CONSUMER_KEY_FILE must"},
-		"a consumer secret in no file":   {func(s *settings) { s.TwitterConsumerSecret, s.TwitterConsumerSecretFile = "", "no" }, "TWITTER_CONSUMER_SECRET_FILE must"},
-		"a database URL in no file":      {func(s *settings) { s.DatabaseURLFile = "no" }, "DATABASE_URL_FILE must"},
-		"a PostgreSQL database":          {func(s *settings) { s.DatabaseURL = "postgres://perch:hunter2@db/perch" }, "DATABASE_URL must be sqlite: and the path of a file, such as sqlite:data/perch.db: this version of Perch does not speak PostgreSQL yet"},
-		"a PostgreSQL database, longer":  {func(s *settings) { s.DatabaseURL = "postgresql://perch:hunter2@db/perch" }, "PostgreSQL yet"},
+		"no secret key in public":       {func(s *settings) { s.SecretKey = "" }, "SECRET_KEY must be set"},
+		"a secret key too short":        {func(s *settings) { s.SecretKey = hunter32[:31] }, "SECRET_KEY must be"},
+		"an old secret key too short":   {func(s *settings) { s.SecretKey = hunter32 + ",hunter2" }, "SECRET_KEY must be"},
+		"a comma too many":              {func(s *settings) { s.SecretKey = hunter32 + "," }, "SECRET_KEY must be"},
+		"secret keys on lines":          {func(s *settings) { s.SecretKey = hunter32 + "\n" + key32 }, "SECRET_KEY must be"},
+		"a secret key twice":            {func(s *settings) { s.SecretKey, s.SecretKeyFile = hunter32, "good" }, "SECRET_KEY and SECRET_KEY_FILE must not both"},
+		"a secret key in no file":       {func(s *settings) { s.SecretKey, s.SecretKeyFile = "", "no\nfile" }, `SECRET_KEY_FILE must name a file to read: "no\nfile" cannot be read`},
+		"a secret key in an empty file": {func(s *settings) { s.SecretKey, s.SecretKeyFile = "", "empty" }, `SECRET_KEY_FILE must name a file that holds SECRET_KEY`},
+		"a secret key in a huge file":   {func(s *settings) { s.SecretKey, s.SecretKeyFile = "", "huge" }, `SECRET_KEY_FILE must name a file that holds SECRET_KEY`},
+		"a key in no file":              {func(s *settings) { s.TwitterConsumerKey, s.TwitterConsumerKeyFile = "", "no" }, "TWITTER_CONSUMER_KEY_FILE must"},
+		"a consumer secret in no file":  {func(s *settings) { s.TwitterConsumerSecret, s.TwitterConsumerSecretFile = "", "no" }, "TWITTER_CONSUMER_SECRET_FILE must"},
+		"a database URL in no file":     {func(s *settings) { s.DatabaseURLFile = "no" }, "DATABASE_URL_FILE must"},
+		"PostgreSQL without a secret key": {func(s *settings) {
+			s.SecretKey, s.BaseURL, s.DatabaseURL = "", "http://localhost:8080", "postgres://perch:hunter2@db/perch"
+		},
+			"SECRET_KEY must be set, because every instance"},
+		"PostgreSQL without a host": {func(s *settings) { s.DatabaseURL = "postgres:perch:hunter2" }, "DATABASE_URL must be a URL such as postgres://"},
+		"PostgreSQL anywhere":       {func(s *settings) { s.DatabaseURL = "postgresql:///perch?password=hunter2" }, "DATABASE_URL must be a URL such as postgres://"},
+		"a password that is not encoded": {func(s *settings) { s.DatabaseURL = "postgres://perch:hunter2#%@db/perch" },
+			"DATABASE_URL must be a URL such as postgres://perch:password@db.example/perch?sslmode=verify-full, with %40 for an @"},
 		"another database":               {func(s *settings) { s.DatabaseURL = "mysql://perch:hunter2@db/perch" }, "DATABASE_URL must be sqlite:"},
 		"a database without a scheme":    {func(s *settings) { s.DatabaseURL = "hunter2.db" }, "DATABASE_URL must be sqlite:"},
 		"a database without a path":      {func(s *settings) { s.DatabaseURL = "sqlite:" }, "DATABASE_URL must be sqlite:"},

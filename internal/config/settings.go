@@ -22,9 +22,9 @@ type Settings struct {
 	TwitterConsumerSecretFile string `env:"TWITTER_CONSUMER_SECRET_FILE" placeholder:"FILE" help:"A file with TWITTER_CONSUMER_SECRET in it, instead; no default."`
 	TwitterAPIURL             string `env:"TWITTER_API_URL" name:"twitter-api-url" placeholder:"URL" help:"Twitter's origin, https unless on loopback; default https://api.x.com."`
 
-	SecretKey       string `env:"SECRET_KEY" placeholder:"KEY,..." help:"Encrypts cookies and access tokens: at least 32 bytes, several with commas, the newest first; required unless BASE_URL is on loopback, where the default is made once and kept beside the database."`
+	SecretKey       string `env:"SECRET_KEY" placeholder:"KEY,..." help:"Encrypts cookies and access tokens: at least 32 bytes, several with commas, the newest first; required unless BASE_URL is on loopback and the database SQLite, where the default is made once and kept beside it."`
 	SecretKeyFile   string `env:"SECRET_KEY_FILE" placeholder:"FILE" help:"A file with SECRET_KEY in it, instead; no default."`
-	DatabaseURL     string `env:"DATABASE_URL" name:"database-url" placeholder:"URL" help:"The SQLite file that holds accounts and sessions; default sqlite:data/perch.db."`
+	DatabaseURL     string `env:"DATABASE_URL" name:"database-url" placeholder:"URL" help:"Where accounts and sessions are kept: sqlite: and a file, or postgres://… when more than one instance runs; default sqlite:data/perch.db."`
 	DatabaseURLFile string `env:"DATABASE_URL_FILE" name:"database-url-file" placeholder:"FILE" help:"A file with DATABASE_URL in it, instead; no default."`
 
 	SandboxAddr           string `env:"SANDBOX_ADDR" placeholder:"HOST:PORT" help:"Where the sandbox listens, on loopback only and under another host name than BASE_URL's; default the other loopback name and the port after ADDR's, so localhost:8081."`

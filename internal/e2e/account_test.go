@@ -1,12 +1,11 @@
 package e2e
 
 import (
-	"database/sql"
-	"path/filepath"
 	"testing"
 
 	"github.com/chromedp/chromedp"
-	_ "modernc.org/sqlite"
+
+	"perch/internal/testdb"
 )
 
 func TestEndingAnotherDevice(t *testing.T) {
@@ -165,12 +164,5 @@ func TestDownloadingTheData(t *testing.T) {
 // refreshes.
 func (p *perch) forgetWhenProfilesWereAsked() {
 	p.Helper()
-	db, err := sql.Open("sqlite", "file:"+filepath.Join(p.dir, "perch.db")+"?_pragma=busy_timeout(5000)")
-	if err != nil {
-		p.Fatal(err)
-	}
-	defer db.Close()
-	if _, err := db.Exec(`UPDATE accounts SET profile_at = 0`); err != nil {
-		p.Fatal(err)
-	}
+	testdb.Exec(p, p.env["DATABASE_URL"], `UPDATE accounts SET profile_at = 0`)
 }

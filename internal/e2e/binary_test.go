@@ -45,6 +45,7 @@ func TestByItselfItKeepsItsRecordsInDataForNobodyElseToRead(t *testing.T) {
 	t.Parallel()
 	p := prepare(t)
 	delete(p.env, "DATABASE_URL")
+	delete(p.env, "SECRET_KEY")
 	p.start()
 	p.visitor().signIn(account(t, "robin"))
 
@@ -134,7 +135,7 @@ func TestAWrongStartIsRefusedInOneSentence(t *testing.T) {
 		"a public URL without TLS":        {env: "BASE_URL=http://perch.example", names: "BASE_URL"},
 		"a public URL with a path":        {env: "BASE_URL=https://perch.example/app", names: "BASE_URL"},
 		"a public URL without keys":       {env: "BASE_URL=https://perch.example\nSECRET_KEY=" + key, names: "TWITTER_CONSUMER_KEY"},
-		"a public URL without SECRET_KEY": {env: "BASE_URL=https://perch.example\nTWITTER_CONSUMER_KEY=k\nTWITTER_CONSUMER_SECRET=s", names: "SECRET_KEY"},
+		"a public URL without SECRET_KEY": {env: "BASE_URL=https://perch.example\nTWITTER_CONSUMER_KEY=k\nTWITTER_CONSUMER_SECRET=s\nSECRET_KEY=", names: "SECRET_KEY"},
 		"an address for all without keys": {env: "ADDR=0.0.0.0:8080\nBASE_URL=http://127.0.0.1:8080", names: "TWITTER_CONSUMER_KEY"},
 		"a key without its secret":        {env: "TWITTER_CONSUMER_KEY=real-consumer-key-5f1c", names: "TWITTER_CONSUMER_SECRET"},
 		"a key file that is not there":    {env: "TWITTER_CONSUMER_KEY_FILE=nowhere", names: "TWITTER_CONSUMER_KEY_FILE"},
@@ -157,9 +158,12 @@ func TestAWrongStartIsRefusedInOneSentence(t *testing.T) {
 		"a command that is not there":     {args: []string{"served"}, names: "served"},
 		"a broken .env":                   {files: map[string]string{".env": "SECRET_KEY a-secret-without-equals-13\n"}, names: ".env"},
 		"a wrong line in .env":            {files: map[string]string{".env": "LOGIN_RATE=often\n"}, names: "LOGIN_RATE"},
-		"a damaged key file":              {files: map[string]string{"secret.key": "damaged-key-file-62"}, names: "secret.key"},
+		"a damaged key file":              {env: "DATABASE_URL=sqlite:perch.db\nSECRET_KEY=", files: map[string]string{"secret.key": "damaged-key-file-62"}, names: "secret.key"},
 		"a folder for a database":         {env: "DATABASE_URL=sqlite:folder", files: map[string]string{"folder/file": ""}, names: "DATABASE_URL"},
 		"a text for a database":           {env: "DATABASE_URL=sqlite:text", files: map[string]string{"text": strings.Repeat("This is no database. ", 100)}, names: "DATABASE_URL"},
+		"PostgreSQL without SECRET_KEY":   {env: "DATABASE_URL=postgres://perch:hunter2-9d@db.example/perch\nSECRET_KEY=", names: "SECRET_KEY"},
+		"PostgreSQL that is not there":    {env: "DATABASE_URL=postgres://perch:hunter2-9d@127.0.0.1:1/perch\nSECRET_KEY=" + key, names: "DATABASE_URL"},
+		"PostgreSQL of another kind":      {env: "DATABASE_URL=postgres://perch:hunter2-9d@127.0.0.1:1/perch?sslmode=hunter2\nSECRET_KEY=" + key, names: "DATABASE_URL"},
 		"a place that cannot be made":     {env: "DATABASE_URL=sqlite:file/perch.db", files: map[string]string{"file": ""}, names: "DATABASE_URL"},
 	}
 	secrets := regexp.MustCompile(key + `|real-consumer-key-5f1c|a-short-secret-4c|hunter2-9d|given-sandbox-key-31aa|a-secret-without-equals-13|damaged-key-file-62|[0-9a-f]{64}`)
@@ -275,6 +279,7 @@ func TestSecretsMayComeFromFiles(t *testing.T) {
 		http.Error(w, "", http.StatusServiceUnavailable)
 	})
 	delete(p.env, "DATABASE_URL")
+	delete(p.env, "SECRET_KEY")
 	for name, value := range map[string]string{
 		"TWITTER_CONSUMER_KEY":    "key-from-a-file\n",
 		"TWITTER_CONSUMER_SECRET": "secret-from-a-file\n",

@@ -151,12 +151,18 @@ func TestFiveTabsSideBySide(t *testing.T) {
 	}
 
 	people := sandbox.DemoAccounts()
+	var arrived []*tab
 	for _, i := range []int{2, 0, 4, 1, 3} {
 		b := tabs[i]
 		b.choose(people[i])
 		b.untilAt(fmt.Sprintf("/?tab=%d", i))
 		b.untilGreeted(people[i].ScreenName)
 		b.untilTold("You were signed in as @" + people[i].ScreenName)
+		arrived = append(arrived, b)
+		for _, b := range arrived { // else the next one signs in while they load a picture that is not theirs any more
+			b.untilGreeted(people[i].ScreenName)
+			b.untilQuiet()
+		}
 	}
 	for _, b := range tabs { // it is one browser, and the last one counts
 		b.visit("/")

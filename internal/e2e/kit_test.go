@@ -27,6 +27,7 @@ import (
 	"github.com/PuerkitoBio/goquery"
 
 	"perch/internal/sandbox"
+	"perch/internal/testdb"
 )
 
 // patience bounds every wait: no test should need it, and none hangs.
@@ -165,6 +166,10 @@ func prepare(tb testing.TB) *perch {
 		"SANDBOX_ADDR": p.sandboxAddr,
 		"LOG_FORMAT":   "json",
 		"DATABASE_URL": "sqlite:" + filepath.Join(p.dir, "perch.db"),
+	}
+	if testdb.Postgres() {
+		p.env["DATABASE_URL"], p.env["SECRET_KEY"] = testdb.New(tb), "a secret key as every instance has it"
+		p.keep("secret key", p.env["SECRET_KEY"])
 	}
 	return p
 }

@@ -25,6 +25,7 @@ var ours = map[string][]string{
 	"internal/session": {"internal/store", "internal/twitter"},
 	"internal/twitter": nil,
 	"internal/sandbox": nil,
+	"internal/testdb":  nil,
 	"internal/e2e":     nil,
 }
 
@@ -32,9 +33,9 @@ var ours = map[string][]string{
 var theirs = map[string][]string{
 	"github.com/labstack/echo":               {"routes"},
 	"github.com/gorilla":                     {"internal/session"},
-	"database/sql":                           {"internal/store"},
-	"modernc.org/sqlite":                     {"internal/store"},
-	"github.com/jackc/pgx":                   {"internal/store"},
+	"database/sql":                           {"internal/store", "internal/testdb"},
+	"modernc.org/sqlite":                     {"internal/store", "internal/testdb"},
+	"github.com/jackc/pgx":                   {"internal/store", "internal/testdb"},
 	"github.com/pressly/goose":               {"internal/store"},
 	"github.com/dghubble/gologin":            {"internal/twitter", "routes/signin.go"},
 	"github.com/dghubble/oauth1":             {"internal/twitter"},
@@ -46,7 +47,8 @@ var theirs = map[string][]string{
 	"perch/internal/sandbox":                 {"main.go"},
 	"github.com/chromedp":                    {},
 	"github.com/PuerkitoBio":                 {},
-	"testing":                                {},
+	"perch/internal/testdb":                  {}, // by tests alone
+	"testing":                                {"internal/testdb"},
 	"net/http/httptest":                      {},
 	"github.com/dghubble/gologin/v2/twitter": {}, // it asks a host that is gone
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +14,7 @@ import (
 
 	"perch/internal/session"
 	"perch/internal/store"
+	"perch/internal/testdb"
 	"perch/internal/twitter"
 )
 
@@ -226,7 +226,7 @@ func TestATokenThatCannotBeSealedAnewIsGoodAllTheSame(t *testing.T) {
 	s, b := newSite(t), newBrowser(t)
 	b.signIn(t, s, ada)
 	s.with(t, s.Options, func(o *session.Options) { o.SecretKeys = [][]byte{newKey, oldKey} })
-	edit(t, s.path, `CREATE TRIGGER refuse BEFORE UPDATE ON accounts BEGIN SELECT RAISE(ABORT, 'read-only'); END`)
+	testdb.RefuseUpdates(t, s.url, "accounts")
 	b.do(t, func(_ http.ResponseWriter, r *http.Request) error {
 		if got, ok, err := s.Token(r); err != nil || !ok || got != pair {
 			return fmt.Errorf("got %v, %v", ok, err)
@@ -312,8 +312,8 @@ func TestDisconnectAndDelete(t *testing.T) {
 			if !test.left && (again.ID == first.ID || again.Name != "" || again.Avatar != "" || again.ProfileAt.Unix() != 0) {
 				t.Errorf("something was left: %+v", again)
 			}
-			if content, err := os.ReadFile(s.path); err != nil || !test.left && bytes.Contains(content, face.Content) {
-				t.Errorf("the face is left in the file (or %v)", err)
+			if !test.left && testdb.Holds(t, s.url, string(face.Content)) {
+				t.Error("the face is left in the database")
 			}
 		})
 	}

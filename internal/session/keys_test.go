@@ -2,7 +2,6 @@ package session_test
 
 import (
 	"bytes"
-	"database/sql"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,19 +9,6 @@ import (
 
 	"perch/internal/session"
 )
-
-// edit changes the database behind everybody's back.
-func edit(t testing.TB, path, statement string) {
-	t.Helper()
-	db, err := sql.Open("sqlite", "file:"+path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	if _, err := db.Exec(statement); err != nil {
-		t.Fatal(err)
-	}
-}
 
 func TestKeyFileIsMadeOnceAndPrivate(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "data", "secret.key")

@@ -2,7 +2,6 @@ package session_test
 
 import (
 	"bytes"
-	"database/sql"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
@@ -11,14 +10,13 @@ import (
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"perch/internal/session"
 	"perch/internal/store"
+	"perch/internal/testdb"
 	"perch/internal/twitter"
 )
 
@@ -32,14 +30,14 @@ var (
 // A site is Sessions over a database, with a clock the test moves.
 type site struct {
 	*session.Sessions
-	path string
-	now  time.Time
+	url string
+	now time.Time
 }
 
 func newSite(t testing.TB, change ...func(*session.Options)) *site {
 	t.Helper()
-	s := &site{path: filepath.Join(t.TempDir(), "perch.db"), now: time.Now().Truncate(time.Second)}
-	db, err := store.Open(t.Context(), s.path)
+	s := &site{url: testdb.New(t), now: time.Now().Truncate(time.Second)}
+	db, err := store.Open(t.Context(), s.url)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -235,18 +233,12 @@ func TestTheDatabaseHoldsNoSecret(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, file := range []string{s.path, s.path + "-wal"} {
-		content, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for name, secret := range map[string]string{
-			"session id": id, "session id, raw": string(raw), "session id, hex": hex.EncodeToString(raw),
-			"token": pair.Token, "token secret": pair.Secret,
-		} {
-			if bytes.Contains(content, []byte(secret)) {
-				t.Errorf("%s holds the %s", filepath.Base(file), name)
-			}
+	for name, secret := range map[string]string{
+		"session id": id, "session id, raw": string(raw), "session id, hex": hex.EncodeToString(raw),
+		"token": pair.Token, "token secret": pair.Secret,
+	} {
+		if testdb.Holds(t, s.url, secret) {
+			t.Errorf("the database holds the %s", name)
 		}
 	}
 }
@@ -285,7 +277,7 @@ func TestATokenOpensInItsOwnRowOnly(t *testing.T) {
 	s, a, b := newSite(t), newBrowser(t), newBrowser(t)
 	a.signIn(t, s, ada)
 	b.signIn(t, s, twitter.Identity{UserID: "43", ScreenName: "eve"})
-	edit(t, s.path, `UPDATE accounts SET token = (SELECT token FROM accounts WHERE user_id = '42')`)
+	testdb.Exec(t, s.url, `UPDATE accounts SET token = (SELECT token FROM accounts WHERE user_id = '42')`)
 	b.visit(func(_ http.ResponseWriter, r *http.Request) {
 		if _, _, err := s.Token(r); !errors.Is(err, session.ErrSealed) {
 			t.Errorf("another row's token: %v, want ErrSealed", err)
@@ -577,12 +569,7 @@ func TestSweepEndsWhatIsOverAndNothingElse(t *testing.T) {
 func TestABusyDatabaseKeepsNobodyWaiting(t *testing.T) {
 	s, b := newSite(t), newBrowser(t)
 	b.signIn(t, s, ada)
-	busy, err := sql.Open("sqlite", "file:"+s.path+"?_txlock=immediate")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer busy.Close()
-	tx, err := busy.Begin()
+	tx, err := testdb.Open(t, s.url).Begin()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -45,6 +45,8 @@ func (s *Store) SetProfileAt(ctx context.Context, account int64, at time.Time) e
 
 // Avatar returns the account's picture, or ErrNotFound.
 func (s *Store) Avatar(ctx context.Context, account int64) (Avatar, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	var found Avatar
 	err := s.read.QueryRowContext(ctx, `
 		SELECT a.avatar, v.type, v.content FROM avatars v JOIN accounts a ON a.id = v.account_id WHERE a.id = $1`, account,
@@ -76,12 +78,13 @@ func (s *Store) Disconnect(ctx context.Context, account int64) error {
 	})
 }
 
-// DeleteAccount forgets the account and all that belongs to it. Nothing of it
-// stays in the file: free pages are overwritten (secure_delete), and so is the
-// log of what was written last.
+// DeleteAccount forgets the account and all that belongs to it. With SQLite
+// nothing of it stays in the file: free pages are overwritten (secure_delete),
+// and so is the log of what was written last. PostgreSQL overwrites what is
+// deleted in its own time (VACUUM).
 func (s *Store) DeleteAccount(ctx context.Context, account int64) error {
 	// What belongs to the account goes with it (ON DELETE CASCADE).
-	if _, err := s.change(ctx, "deleting the account", `DELETE FROM accounts WHERE id = $1`, account); err != nil {
+	if _, err := s.change(ctx, "deleting the account", `DELETE FROM accounts WHERE id = $1`, account); err != nil || s.file == nil {
 		return err
 	}
 	// Even when the visitor has left: the rows are gone, the bytes are not.

@@ -4,13 +4,17 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
 	"time"
 
+	"github.com/pressly/goose/v3"
+
 	"perch/internal/store"
+	"perch/internal/testdb"
 )
 
 var (
@@ -90,7 +94,7 @@ func TestSetProfile(t *testing.T) {
 
 // What comes late, after the account was deleted, brings nothing back.
 func TestAProfileThatComesLateBringsNothingBack(t *testing.T) {
-	db, path := open(t)
+	db, url := open(t)
 	account := signIn(t, db, ada("ada"), "one", nil, noon).Account
 	if err := db.DeleteAccount(t.Context(), account.ID); err != nil {
 		t.Fatal(err)
@@ -111,7 +115,7 @@ func TestAProfileThatComesLateBringsNothingBack(t *testing.T) {
 	if got := portrait(t, db, account.ID); got.Name != "" {
 		t.Errorf("the avatar is back: %v", got)
 	}
-	nowhere(t, path, "Ada Lovelace", "late token", string(picture.Content))
+	nowhere(t, url, "Ada Lovelace", "late token", string(picture.Content))
 }
 
 func TestSetTokenOnlyIfItStillIsTheOldOne(t *testing.T) {
@@ -222,7 +226,7 @@ func TestTwentySessionsAtTheMost(t *testing.T) {
 }
 
 func TestDisconnect(t *testing.T) {
-	db, path := open(t)
+	db, url := open(t)
 	account := signIn(t, db, ada("ada"), "one", nil, noon).Account
 	signIn(t, db, ada("ada"), "two", nil, noon)
 	someone := ada("eve")
@@ -240,11 +244,11 @@ func TestDisconnect(t *testing.T) {
 	if got := read(t, db, "other"); string(got.Token) != "sealed eve" {
 		t.Errorf("the other account's token is %q", got.Token)
 	}
-	edit(t, path, `UPDATE sessions SET account_id = (SELECT id FROM accounts WHERE user_id = '42')`) // a look at it
+	testdb.Exec(t, url, `UPDATE sessions SET account_id = (SELECT id FROM accounts WHERE user_id = '42')`) // a look at it
 	if got := read(t, db, "other"); len(got.Token) != 0 || got.Name != "Ada" || got.Avatar != picture.Name {
 		t.Errorf("the account is %+v, want it without its token, and else as it was", got)
 	}
-	edit(t, path, `DELETE FROM sessions`)
+	testdb.Exec(t, url, `DELETE FROM sessions`)
 
 	again := signIn(t, db, ada("ada"), "three", nil, noon).Account
 	if again.ID != account.ID || again.Name != "Ada" || string(again.Token) != "sealed ada" {
@@ -254,7 +258,7 @@ func TestDisconnect(t *testing.T) {
 
 // Nothing of a deleted account is left, in the tables or between them.
 func TestDeleteAccount(t *testing.T) {
-	db, path := open(t)
+	db, url := open(t)
 	const screenName, name = "ada_the_countess", "Augusta Ada King-Noel"
 	who := ada(screenName)
 	who.Token = []byte("the sealed token of ada, as it was kept")
@@ -273,7 +277,7 @@ func TestDeleteAccount(t *testing.T) {
 	if err := db.SetProfile(t.Context(), other.ID, "eve_who_stays", "Eve", another, noon); err != nil {
 		t.Fatal(err)
 	}
-	if !somewhere(t, path, screenName) || !somewhere(t, path, "the face of ada") {
+	if !testdb.Holds(t, url, screenName) || !testdb.Holds(t, url, "the face of ada") {
 		t.Fatal("the test does not see what is there")
 	}
 
@@ -285,61 +289,65 @@ func TestDeleteAccount(t *testing.T) {
 	if got := portrait(t, db, account.ID); got.Name != "" {
 		t.Errorf("the avatar is still there: %s", got.Name)
 	}
-	nowhere(t, path, screenName, name, "the sealed token of ada", "the face of ada", "the former face", face.Name, "ffeeddccbbaa", string(id("one")), string(id("two")))
+	nowhere(t, url, screenName, name, "the sealed token of ada", "the face of ada", "the former face", face.Name, "ffeeddccbbaa", string(id("one")), string(id("two")))
 	if got := read(t, db, "other"); got.Name != "Eve" || portrait(t, db, other.ID).Type != another.Type {
 		t.Errorf("another account is %+v", got)
 	}
-	if !somewhere(t, path, "eve_who_stays") {
+	if !testdb.Holds(t, url, "eve_who_stays") {
 		t.Error("another account is not in the files")
 	}
 	db.Close()
-	nowhere(t, path, screenName, name, "the sealed token of ada", "the face of ada")
+	nowhere(t, url, screenName, name, "the sealed token of ada", "the face of ada")
 }
 
-// nowhere fails when a text stands in one of the database's files.
-func nowhere(t testing.TB, path string, texts ...string) {
+// nowhere fails when a text stands in the database.
+func nowhere(t testing.TB, url string, texts ...string) {
 	t.Helper()
 	for _, text := range texts {
-		if somewhere(t, path, text) {
-			t.Errorf("%.40q is still in the files", text)
+		if testdb.Holds(t, url, text) {
+			t.Errorf("%.40q is still in the database", text)
 		}
 	}
-}
-
-func somewhere(t testing.TB, path, text string) bool {
-	t.Helper()
-	files, err := filepath.Glob(path + "*")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no files at %s: %v", path, err)
-	}
-	for _, file := range files {
-		content, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if bytes.Contains(content, []byte(text)) {
-			return true
-		}
-	}
-	return false
 }
 
 // What an earlier Perch has stored stays, and is as good as new.
-func TestADatabaseOfTheFirstPerchKeepsWhatItHolds(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "perch.db")
-	up, err := os.ReadFile("migrations/0001_accounts_and_sessions.sql")
+func TestADatabaseOfAnEarlierPerchKeepsWhatItHolds(t *testing.T) {
+	files, err := filepath.Glob("migrations/*.sql")
 	if err != nil {
 		t.Fatal(err)
 	}
-	up, _, _ = bytes.Cut(up, []byte("-- +goose Down"))
-	edit(t, path, `CREATE TABLE goose_db_version (
-			id INTEGER PRIMARY KEY AUTOINCREMENT, version_id INTEGER NOT NULL, is_applied INTEGER NOT NULL, tstamp TIMESTAMP DEFAULT (datetime('now')));
-		INSERT INTO goose_db_version (version_id, is_applied) VALUES (0, 1), (1, 1);`+string(up))
-	edit(t, path, fmt.Sprintf(`
-		INSERT INTO accounts VALUES (7, 'https://api.x.com', '42', 'ada', CAST('sealed ada' AS BLOB), %[1]d, %[1]d);
-		INSERT INTO sessions VALUES (CAST('%[2]s' AS BLOB), 7, %[1]d, %[1]d)`, noon.Unix(), id("one")))
+	// For each version of the tables, how it held @ada and her session.
+	versions := []struct{ account, session string }{
+		{`INSERT INTO accounts VALUES (7, 'https://api.x.com', '42', 'ada', $1, $2, $2)`, `INSERT INTO sessions VALUES ($1, 7, $2, $2)`},
+		{`INSERT INTO accounts VALUES (7, 'https://api.x.com', '42', 'ada', $1, $2, $2, '', '', 0)`, `INSERT INTO sessions VALUES ($1, 7, $2, $2, '')`},
+	}
+	if len(versions) != len(files) {
+		t.Fatalf("there are %d migrations, and the data of %d versions", len(files), len(versions))
+	}
+	for i, version := range versions {
+		t.Run(filepath.Base(files[i]), func(t *testing.T) {
+			url := testdb.New(t)
+			hand := testdb.Open(t, url)
+			dialect := map[bool]goose.Dialect{false: goose.DialectSQLite3, true: goose.DialectPostgres}[testdb.Postgres()]
+			earlier, err := goose.NewProvider(dialect, hand, os.DirFS("migrations"), goose.WithSlog(slog.New(slog.DiscardHandler)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := earlier.UpTo(t.Context(), int64(i+1)); err != nil {
+				t.Fatal(err)
+			}
+			_, accountErr := hand.Exec(version.account, []byte("sealed ada"), noon.Unix())
+			_, sessionErr := hand.Exec(version.session, id("one"), noon.Unix())
+			if err := errors.Join(accountErr, sessionErr); err != nil {
+				t.Fatal(err)
+			}
+			asGoodAsNew(t, reopen(t, url))
+		})
+	}
+}
 
-	db := reopen(t, path)
+func asGoodAsNew(t *testing.T, db *store.Store) {
+	t.Helper()
 	got, err := db.Session(t.Context(), id("one"))
 	if err != nil {
 		t.Fatal(err)
@@ -365,9 +373,9 @@ func TestADatabaseOfTheFirstPerchKeepsWhatItHolds(t *testing.T) {
 }
 
 func TestAccountsOfADatabaseThatIsGoneAreUnavailable(t *testing.T) {
-	db, path := open(t)
+	db, url := open(t)
 	account := signIn(t, db, ada("ada"), "one", nil, noon).Account.ID
-	edit(t, path, `DROP TABLE avatars; DROP TABLE sessions; ALTER TABLE accounts RENAME TO others`)
+	testdb.Exec(t, url, `DROP TABLE avatars; DROP TABLE sessions; ALTER TABLE accounts RENAME TO others`)
 	_, avatarErr := db.Avatar(t.Context(), account)
 	_, sessionsErr := db.Sessions(t.Context(), account)
 	for call, err := range map[string]error{

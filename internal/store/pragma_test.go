@@ -10,7 +10,7 @@ import (
 // A pragma holds for one connection; these must hold for each that the pools
 // ever open.
 func TestEveryConnectionHasItsPragmas(t *testing.T) {
-	s, err := Open(t.Context(), filepath.Join(t.TempDir(), "perch.db"))
+	s, err := Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "perch.db"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -81,6 +81,8 @@ const selectSession = `
 // Session returns the session with the id and its account, or ErrNotFound.
 // Whether it is too old is for the caller to say.
 func (s *Store) Session(ctx context.Context, id []byte) (Session, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	found := Session{ID: id}
 	a := &found.Account
 	var created, seen, accountCreated, signedIn, profileAt int64
@@ -118,6 +120,8 @@ func (s *Store) EndSession(ctx context.Context, id []byte) error {
 // Sessions returns the account's sessions, the newest first, without the
 // account in them.
 func (s *Store) Sessions(ctx context.Context, account int64) ([]Session, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	rows, err := s.read.QueryContext(ctx, `
 		SELECT id, user_agent, created_at, seen_at FROM sessions WHERE account_id = $1 ORDER BY created_at DESC, id`, account)
 	if err != nil {

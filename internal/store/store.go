@@ -13,13 +13,9 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"net/url"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/pressly/goose/v3"
-	_ "modernc.org/sqlite"
 )
 
 // ErrNotFound says that there is no such row, or that it is over.
@@ -34,79 +30,37 @@ var migrations embed.FS
 
 // Store is an open database. It is safe for use by many goroutines.
 type Store struct {
-	write *sql.DB // one connection: SQLite has one writer, and a queue here is kinder than SQLITE_BUSY
-	read  *sql.DB
+	write, read *sql.DB // with PostgreSQL both are the same
+	file        *file   // of SQLite, else nil
 
 	session, touch *sql.Stmt
 }
 
-// patience is how long a change waits for its turn. It ends well before the
-// answer that waits for it has to be there.
+// patience is how long a statement waits for the database. It ends well before
+// the answer that waits for it has to be there.
 const patience = 4 * time.Second
 
-// readers is how many connections read side by side.
-const readers = 4
-
-// Open opens the SQLite database in the file at path, makes it when there is
-// none (its folder 0700, the file 0600) and brings its tables up to date. It
-// fails when the file cannot be opened or is no database, or when a newer
-// Perch has changed its tables.
-func Open(ctx context.Context, path string) (*Store, error) {
-	if err := createPrivate(path); err != nil {
-		return nil, fmt.Errorf("creating the database: %w", err)
+// Open opens the database that url names and brings its tables up to date:
+// sqlite: and the path of a file, which is made when there is none (its folder
+// 0700, the file 0600), or a postgres:// URL. It fails when the database does
+// not answer or is none, or when a newer Perch has changed its tables. No
+// error holds a password of the URL.
+func Open(ctx context.Context, url string) (*Store, error) {
+	open := openPostgres
+	if IsSQLite(url) {
+		open = openSQLite
 	}
-	write, err := sql.Open("sqlite", dsn(path))
+	s, err := open(ctx, url)
 	if err != nil {
-		return nil, fmt.Errorf("opening the database: %w", err)
+		return nil, err
 	}
-	write.SetMaxOpenConns(1)
-	read, err := sql.Open("sqlite", dsn(path, "query_only(1)"))
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("opening the database: %w", err), write.Close())
-	}
-	read.SetMaxOpenConns(readers)
-	read.SetMaxIdleConns(readers)
-
-	s := &Store{write: write, read: read}
 	if err := s.prepare(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
 
-// createPrivate makes the file at path and its folder, for nobody else to
-// read: SQLite by itself would make it readable for all. It leaves a file
-// that exists as it is.
-func createPrivate(path string) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
-	}
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return err
-	}
-	return file.Close()
-}
-
-// dsn says what every connection of the pool must be like. A pragma run by
-// hand would reach one connection only.
-func dsn(path string, more ...string) string {
-	pragmas := append([]string{
-		"busy_timeout(5000)",
-		"journal_mode(WAL)",
-		"synchronous(FULL)", // a loss of power must not undo a sign-out
-		"foreign_keys(1)",
-		"secure_delete(1)", // what is deleted does not stay in free pages
-	}, more...)
-	query := url.Values{"_pragma": pragmas, "_txlock": {"immediate"}}
-	return (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: query.Encode()}).String()
-}
-
-func (s *Store) prepare(ctx context.Context) error {
-	if err := s.migrate(ctx); err != nil {
-		return fmt.Errorf("migrating the database: %w", err)
-	}
-	var err error
+func (s *Store) prepare(ctx context.Context) (err error) {
 	if s.session, err = s.read.PrepareContext(ctx, selectSession); err != nil {
 		return fmt.Errorf("preparing the database: %w", err)
 	}
@@ -116,24 +70,27 @@ func (s *Store) prepare(ctx context.Context) error {
 	return nil
 }
 
-func (s *Store) migrate(ctx context.Context) error {
+// migrate brings the tables up to date over db.
+func migrate(ctx context.Context, dialect goose.Dialect, db *sql.DB, options ...goose.ProviderOption) error {
 	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {
 		return err
 	}
-	provider, err := goose.NewProvider(goose.DialectSQLite3, s.write, files, goose.WithSlog(slog.New(slog.DiscardHandler)))
+	provider, err := goose.NewProvider(dialect, db, files, append(options, goose.WithSlog(slog.New(slog.DiscardHandler)))...)
 	if err != nil {
 		return err
 	}
 	current, newest, err := provider.GetVersions(ctx)
 	if err != nil {
-		return err
+		return fmt.Errorf("migrating the database: %w", err)
 	}
 	if current > newest {
 		return fmt.Errorf("the database is of a newer Perch (version %d, this one knows %d)", current, newest)
 	}
-	_, err = provider.Up(ctx)
-	return err
+	if _, err := provider.Up(ctx); err != nil {
+		return fmt.Errorf("migrating the database: %w", err)
+	}
+	return nil
 }
 
 // Close closes the database. The Store is of no use afterwards.
@@ -143,8 +100,11 @@ func (s *Store) Close() error {
 
 // Ping returns nil when the database answers, and ErrUnavailable otherwise.
 func (s *Store) Ping(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	var any bool
-	if err := s.read.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM sessions)`).Scan(&any); err != nil {
+	err := s.read.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM sessions)`).Scan(&any)
+	if err = errors.Join(err, s.file.present()); err != nil {
 		return failed("asking the database", err)
 	}
 	return nil
@@ -173,31 +133,44 @@ type Session struct {
 	SeenAt    time.Time
 }
 
-// change makes one change. Like every change it waits for its turn no longer
-// than patience.
-func (s *Store) change(ctx context.Context, doing, statement string, args ...any) (sql.Result, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	result, err := s.write.ExecContext(ctx, statement, args...)
-	if err != nil {
-		return nil, failed(doing, err)
-	}
-	return result, nil
+// change makes one change, within patience.
+func (s *Store) change(ctx context.Context, doing, statement string, args ...any) (result sql.Result, err error) {
+	err = s.insist(ctx, doing, func(ctx context.Context) error {
+		result, err = s.write.ExecContext(ctx, statement, args...)
+		return err
+	})
+	return result, err
 }
 
 // atOnce makes several changes, all or nothing, within patience.
 func (s *Store) atOnce(ctx context.Context, doing string, do func(context.Context, *sql.Tx) error) error {
+	return s.insist(ctx, doing, func(ctx context.Context) error {
+		tx, err := s.write.BeginTx(ctx, nil)
+		if err != nil {
+			return err
+		}
+		defer tx.Rollback()
+		if err := do(ctx, tx); err != nil {
+			return err
+		}
+		return tx.Commit()
+	})
+}
+
+// insist tries a change until it is made or refused, within patience. Two that
+// wait for one another are told apart by PostgreSQL, which gives up one of
+// them: that one is in order, and only has to be made again.
+func (s *Store) insist(ctx context.Context, doing string, change func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	tx, err := s.write.BeginTx(ctx, nil)
+	if err := s.file.present(); err != nil {
+		return failed(doing, err)
+	}
+	err := change(ctx)
+	for deadlocked(err) && ctx.Err() == nil {
+		err = change(ctx)
+	}
 	if err != nil {
-		return failed(doing, err)
-	}
-	defer tx.Rollback()
-	if err := do(ctx, tx); err != nil {
-		return failed(doing, err)
-	}
-	if err := tx.Commit(); err != nil {
 		return failed(doing, err)
 	}
 	return nil

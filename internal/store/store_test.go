@@ -1,33 +1,31 @@
 package store_test
 
 import (
-	"bytes"
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"perch/internal/store"
+	"perch/internal/testdb"
 )
 
 var noon = time.Unix(1_800_000_000, 0)
 
 // open opens a new database for the test.
-func open(t testing.TB) (db *store.Store, path string) {
+func open(t testing.TB) (db *store.Store, url string) {
 	t.Helper()
-	path = filepath.Join(t.TempDir(), "data", "perch.db")
-	return reopen(t, path), path
+	url = testdb.New(t)
+	return reopen(t, url), url
 }
 
-func reopen(t testing.TB, path string) *store.Store {
+func reopen(t testing.TB, url string) *store.Store {
 	t.Helper()
-	db, err := store.Open(t.Context(), path)
+	db, err := store.Open(t.Context(), url)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,61 +48,116 @@ func signIn(t testing.TB, db *store.Store, a store.Account, session string, repl
 	return got
 }
 
-func TestOpenKeepsTheFilesPrivate(t *testing.T) {
-	db, path := open(t)
-	signIn(t, db, ada("ada"), "one", nil, noon)
-	for name, want := range map[string]os.FileMode{
-		filepath.Dir(path): 0o700, path: 0o600, path + "-wal": 0o600, path + "-shm": 0o600,
-	} {
-		info, err := os.Stat(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := info.Mode().Perm(); got != want {
-			t.Errorf("%s has mode %o, want %o", filepath.Base(name), got, want)
-		}
+func TestOpenRefusesTheDatabaseOfANewerPerch(t *testing.T) {
+	url := testdb.New(t)
+	reopen(t, url).Close()
+	testdb.Exec(t, url, map[bool]string{
+		false: `INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, 1)`,
+		true:  `INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, true)`,
+	}[testdb.Postgres()])
+	refused(t, url, "the database is of a newer Perch (version 9999, this one knows")
+}
+
+// refused fails when a database opens, or is refused in other words.
+func refused(t testing.TB, url, want string) {
+	t.Helper()
+	db, err := store.Open(t.Context(), url)
+	if err == nil {
+		db.Close()
+		t.Fatal("opened")
+	}
+	if !strings.Contains(err.Error(), want) {
+		t.Errorf("got %q, want %q in it", err, want)
 	}
 }
 
-func TestOpenRefuses(t *testing.T) {
-	folder := t.TempDir()
-	text := filepath.Join(folder, "text")
-	if err := os.WriteFile(text, bytes.Repeat([]byte("no database "), 1000), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	newer := filepath.Join(folder, "newer.db")
-	reopen(t, newer).Close()
-	edit(t, newer, `INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, 1)`)
-
-	for _, test := range []struct{ name, path, want string }{
-		{"a folder", folder, "creating the database"},
-		{"a file that is no database", text, "not a database"},
-		{"the database of a newer Perch", newer, "newer Perch"},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			db, err := store.Open(t.Context(), test.path)
-			if err == nil {
-				db.Close()
-				t.Fatal("opened")
+func TestInstancesThatStartTogetherMigrateOnce(t *testing.T) {
+	url := testdb.New(t)
+	var instances sync.WaitGroup
+	for range 8 {
+		instances.Go(func() {
+			db, err := store.Open(t.Context(), url)
+			if err != nil {
+				t.Error(err)
+				return
 			}
-			if !strings.Contains(err.Error(), test.want) {
-				t.Errorf("got %q, want %q in it", err, test.want)
-			}
+			db.Close()
 		})
 	}
+	instances.Wait()
+	signIn(t, reopen(t, url), ada("ada"), "one", nil, noon)
 }
 
-// edit changes the database behind the store's back.
-func edit(t testing.TB, path, statement string) {
-	t.Helper()
-	db, err := sql.Open("sqlite", "file:"+path)
+// Somebody else holds the database, and lets go of it again.
+func TestALockedDatabaseIsUnavailableUntilItIsFree(t *testing.T) {
+	db, url := open(t)
+	signIn(t, db, ada("ada"), "one", nil, noon)
+	held, err := testdb.Open(t, url).Begin()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer db.Close()
-	if _, err := db.Exec(statement); err != nil {
+	defer held.Rollback()
+	if testdb.Postgres() {
+		if _, err := held.Exec(`LOCK TABLE accounts, sessions IN SHARE MODE`); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	began := time.Now()
+	if err := db.EndSession(t.Context(), id("one")); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("ending a session: %v, want ErrUnavailable", err)
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("that took %v", took)
+	}
+	if _, err := db.Session(t.Context(), id("one")); err != nil {
+		t.Errorf("reading meanwhile: %v", err)
+	}
+
+	held.Rollback()
+	if err := db.EndSession(t.Context(), id("one")); err != nil {
+		t.Errorf("once it is free: %v", err)
+	}
+	gone(t, db, "one")
+}
+
+// Two changes wait for one another. PostgreSQL gives up ours, which came first;
+// it is made again. SQLite makes one after the other.
+func TestChangesAtCrossPurposesAreBothMade(t *testing.T) {
+	db, url := open(t)
+	account := signIn(t, db, ada("ada"), "one", nil, noon).Account.ID
+	signIn(t, db, ada("ada"), "two", nil, noon)
+	hand := testdb.Open(t, url)
+	other, err := hand.Begin()
+	if err != nil {
 		t.Fatal(err)
 	}
+	defer other.Rollback()
+	take := func(session string) {
+		t.Helper()
+		if _, err := other.Exec(`UPDATE sessions SET user_agent = 'other' WHERE id = $1`, id(session)); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	take("two")
+	ended := make(chan error)
+	go func() { ended <- db.EndSessionsBut(t.Context(), account, nil) }()
+	for waiting := !testdb.Postgres(); !waiting; time.Sleep(time.Millisecond) {
+		if err := hand.QueryRow(`SELECT EXISTS (SELECT 1 FROM pg_stat_activity
+			WHERE query LIKE 'DELETE FROM sessions%' AND wait_event_type = 'Lock' AND cardinality(pg_blocking_pids(pid)) > 0)`).Scan(&waiting); err != nil {
+			t.Fatal(err)
+		}
+	}
+	take("one")
+	if err := other.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	gone(t, db, "one")
+	gone(t, db, "two")
 }
 
 func TestAnAccountIsKnownByProviderAndUserID(t *testing.T) {
@@ -221,9 +274,9 @@ func TestSweep(t *testing.T) {
 }
 
 func TestADatabaseThatIsGoneIsUnavailable(t *testing.T) {
-	db, path := open(t)
+	db, url := open(t)
 	signIn(t, db, ada("ada"), "one", nil, noon)
-	edit(t, path, `DROP TABLE sessions`)
+	testdb.Exec(t, url, `DROP TABLE sessions`)
 	_, readErr := db.Session(t.Context(), id("one"))
 	_, signInErr := db.SignIn(t.Context(), ada("ada"), id("two"), nil, "browser", noon)
 	_, sweepErr := db.Sweep(t.Context(), noon, noon)
@@ -249,7 +302,7 @@ func TestAVisitorWhoLeftIsNoFaultOfTheDatabase(t *testing.T) {
 }
 
 func TestWhatIsAcknowledgedIsThereAfterReopening(t *testing.T) {
-	db, path := open(t)
+	db, url := open(t)
 	signIn(t, db, ada("ada"), "stays", nil, noon)
 	signIn(t, db, ada("ada"), "ends", nil, noon)
 	if err := db.EndSession(t.Context(), id("ends")); err != nil {
@@ -257,7 +310,7 @@ func TestWhatIsAcknowledgedIsThereAfterReopening(t *testing.T) {
 	}
 	db.Close()
 
-	db = reopen(t, path)
+	db = reopen(t, url)
 	if _, err := db.Session(t.Context(), id("stays")); err != nil {
 		t.Errorf("the session: %v", err)
 	}

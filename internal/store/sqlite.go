@@ -1,0 +1,99 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/pressly/goose/v3"
+	_ "modernc.org/sqlite"
+)
+
+// IsSQLite tells whether the URL names a SQLite file.
+func IsSQLite(url string) bool { return strings.HasPrefix(url, "sqlite:") }
+
+// readers is how many connections read side by side.
+const readers = 4
+
+func openSQLite(ctx context.Context, url string) (*Store, error) {
+	path := strings.TrimPrefix(url, "sqlite:")
+	file, err := createPrivate(path)
+	if err != nil {
+		return nil, fmt.Errorf("creating the database: %w", err)
+	}
+	write, err := sql.Open("sqlite", dsn(path))
+	if err != nil {
+		return nil, fmt.Errorf("opening the database: %w", err)
+	}
+	write.SetMaxOpenConns(1) // SQLite has one writer, and a queue here is kinder than SQLITE_BUSY
+	read, err := sql.Open("sqlite", dsn(path, "query_only(1)"))
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("opening the database: %w", err), write.Close())
+	}
+	read.SetMaxOpenConns(readers)
+	read.SetMaxIdleConns(readers)
+
+	s := &Store{write: write, read: read, file: file}
+	if err := migrate(ctx, goose.DialectSQLite3, write); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// createPrivate makes the file at path and its folder, for nobody else to
+// read: SQLite by itself would make it readable for all. It leaves a file
+// that exists as it is.
+func createPrivate(path string) (*file, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	return &file{path, info}, errors.Join(err, f.Close())
+}
+
+// dsn says what every connection of the pool must be like. A pragma run by
+// hand would reach one connection only.
+func dsn(path string, more ...string) string {
+	pragmas := append([]string{
+		"busy_timeout(5000)",
+		"journal_mode(WAL)",
+		"synchronous(FULL)", // a loss of power must not undo a sign-out
+		"foreign_keys(1)",
+		"secure_delete(1)", // what is deleted does not stay in free pages
+	}, more...)
+	query := url.Values{"_pragma": pragmas, "_txlock": {"immediate"}}
+	return (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: query.Encode()}).String()
+}
+
+// A file is the one that was opened, wherever its path leads later.
+type file struct {
+	path string
+	info fs.FileInfo
+}
+
+// present fails while the path leads elsewhere: SQLite would go on writing to
+// a file that was moved or removed, and what it acknowledges would be lost
+// with it.
+func (f *file) present() error {
+	if f == nil {
+		return nil
+	}
+	info, err := os.Stat(f.path)
+	if err != nil {
+		return err
+	}
+	if !os.SameFile(info, f.info) {
+		return errors.New("the file was replaced: Perch has to be started anew")
+	}
+	return nil
+}

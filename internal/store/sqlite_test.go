@@ -1,0 +1,89 @@
+package store_test
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"perch/internal/store"
+	"perch/internal/testdb"
+)
+
+func TestOpenKeepsTheFilesPrivate(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "data", "perch.db")
+	signIn(t, reopen(t, "sqlite:"+path), ada("ada"), "one", nil, noon)
+	for name, want := range map[string]os.FileMode{
+		filepath.Dir(path): 0o700, path: 0o600, path + "-wal": 0o600, path + "-shm": 0o600,
+	} {
+		info, err := os.Stat(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := info.Mode().Perm(); got != want {
+			t.Errorf("%s has mode %o, want %o", filepath.Base(name), got, want)
+		}
+	}
+}
+
+func TestOpenRefusesWhatIsNoDatabase(t *testing.T) {
+	folder := t.TempDir()
+	text := filepath.Join(folder, "text")
+	if err := os.WriteFile(text, bytes.Repeat([]byte("no database "), 1000), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct{ name, path, want string }{
+		{"a folder", folder, "creating the database"},
+		{"a file that is no database", text, "not a database"},
+	} {
+		t.Run(test.name, func(t *testing.T) { refused(t, "sqlite:"+test.path, test.want) })
+	}
+}
+
+// A file that is moved or replaced takes nothing more: SQLite would write on
+// into it, and what was acknowledged would be gone with the next start.
+func TestAFileThatIsElsewhereTakesNoChanges(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "perch.db")
+	db := reopen(t, "sqlite:"+path)
+	signIn(t, db, ada("ada"), "one", nil, noon)
+	move := func(from, to string) {
+		t.Helper()
+		if err := os.Rename(from, to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	refuses := func(what string) {
+		t.Helper()
+		_, err := db.SignIn(t.Context(), ada("ada"), id("two"), nil, "browser", noon)
+		for call, err := range map[string]error{"SignIn": err, "EndSession": db.EndSession(t.Context(), id("one")), "Ping": db.Ping(t.Context())} {
+			if !errors.Is(err, store.ErrUnavailable) {
+				t.Errorf("while the file is %s, %s: %v, want ErrUnavailable", what, call, err)
+			}
+		}
+	}
+
+	move(path, path+".away")
+	refuses("away")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	refuses("another one")
+	move(path+".away", path)
+	if err := errors.Join(db.Ping(t.Context()), db.EndSession(t.Context(), id("one"))); err != nil {
+		t.Errorf("once it is back: %v", err)
+	}
+	gone(t, db, "one")
+	gone(t, db, "two")
+}
+
+// What a backup in use needs: a file made with VACUUM INTO while the store
+// works is a database like the first.
+func TestABackupOpens(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "perch.db")
+	signIn(t, reopen(t, "sqlite:"+path), ada("ada"), "one", nil, noon)
+	testdb.Exec(t, "sqlite:"+path, `VACUUM INTO '`+path+`.backup'`)
+	if _, err := reopen(t, "sqlite:"+path+".backup").Session(t.Context(), id("one")); err != nil {
+		t.Error(err)
+	}
+}
