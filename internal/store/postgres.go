@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"maps"
@@ -42,6 +43,15 @@ func openPostgres(ctx context.Context, url string) (*Store, error) {
 	db.SetConnMaxIdleTime(5 * time.Minute)
 	db.SetConnMaxLifetime(time.Hour) // so that a database that moved is found
 	return &Store{write: db, read: db}, nil
+}
+
+// lookPostgres opens a database to look at it.
+func lookPostgres(url string) (goose.Dialect, *sql.DB, error) {
+	config, err := parsePostgres(url)
+	if err != nil {
+		return "", nil, err
+	}
+	return goose.DialectPostgres, stdlib.OpenDB(*config), nil
 }
 
 // parsePostgres reads the URL. Its error is not pgx's, which quotes it.

@@ -152,28 +152,49 @@ func (s *Store) EndSessionsBut(ctx context.Context, account int64, keep []byte) 
 	return err
 }
 
-// batch is how many rows one statement of Sweep deletes at the most, so that
-// nobody waits long for the one writer.
-const batch = 1000
+// EndSessionsOf ends all sessions of a person at a provider, and returns how
+// many. The error is ErrNotFound when the person never signed in.
+func (s *Store) EndSessionsOf(ctx context.Context, provider, userID string) (ended int64, err error) {
+	var account int64
+	err = s.read.QueryRowContext(ctx, `SELECT id FROM accounts WHERE provider = $1 AND user_id = $2`, provider, userID).Scan(&account)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, ErrNotFound
+	}
+	if err != nil {
+		return 0, failed("finding the account", err)
+	}
+	return s.endInBatches(ctx, "ending sessions", `account_id = $2`, account)
+}
+
+// EndAllSessions ends all sessions of everybody, and returns how many.
+func (s *Store) EndAllSessions(ctx context.Context) (ended int64, err error) {
+	return s.endInBatches(ctx, "ending all sessions", `$2`, true)
+}
 
 // Sweep deletes the sessions that were made before createdBefore or last seen
 // before seenBefore, and returns how many.
 func (s *Store) Sweep(ctx context.Context, createdBefore, seenBefore time.Time) (swept int64, err error) {
+	return s.endInBatches(ctx, "sweeping sessions", `created_at < $2 OR seen_at < $3`, createdBefore.Unix(), seenBefore.Unix())
+}
+
+// batch is how many rows one statement deletes at the most, so that nobody
+// waits long for the one writer.
+const batch = 1000
+
+func (s *Store) endInBatches(ctx context.Context, doing, which string, args ...any) (ended int64, err error) {
 	for {
-		result, err := s.change(ctx, "sweeping sessions", `
-			DELETE FROM sessions WHERE id IN (
-				SELECT id FROM sessions WHERE created_at < $1 OR seen_at < $2 LIMIT $3)`,
-			createdBefore.Unix(), seenBefore.Unix(), batch)
+		result, err := s.change(ctx, doing, `DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE `+which+` LIMIT $1)`,
+			append([]any{batch}, args...)...)
 		if err != nil {
-			return swept, err
+			return ended, err
 		}
 		n, err := result.RowsAffected()
 		if err != nil {
-			return swept, failed("sweeping sessions", err)
+			return ended, failed(doing, err)
 		}
-		swept += n
+		ended += n
 		if n < batch {
-			return swept, nil
+			return ended, nil
 		}
 	}
 }

@@ -46,6 +46,16 @@ func openSQLite(ctx context.Context, url string) (*Store, error) {
 	return s, nil
 }
 
+// lookSQLite opens a database that is there, to look at it.
+func lookSQLite(url string) (goose.Dialect, *sql.DB, error) {
+	path := strings.TrimPrefix(url, "sqlite:")
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return "", nil, ErrNotFound
+	}
+	db, err := sql.Open("sqlite", dsn(path, "query_only(1)"))
+	return goose.DialectSQLite3, db, err
+}
+
 // createPrivate makes the file at path and its folder, for nobody else to
 // read: SQLite by itself would make it readable for all. It leaves a file
 // that exists as it is.

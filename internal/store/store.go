@@ -71,26 +71,73 @@ func (s *Store) prepare(ctx context.Context) (err error) {
 }
 
 // migrate brings the tables up to date over db.
-func migrate(ctx context.Context, dialect goose.Dialect, db *sql.DB, options ...goose.ProviderOption) error {
-	files, err := fs.Sub(migrations, "migrations")
+func migrate(ctx context.Context, dialect goose.Dialect, db *sql.DB) error {
+	steps, err := steps(dialect, db)
 	if err != nil {
 		return err
 	}
-	provider, err := goose.NewProvider(dialect, db, files, append(options, goose.WithSlog(slog.New(slog.DiscardHandler)))...)
-	if err != nil {
-		return err
-	}
-	current, newest, err := provider.GetVersions(ctx)
+	current, newest, err := steps.GetVersions(ctx)
 	if err != nil {
 		return fmt.Errorf("migrating the database: %w", err)
 	}
 	if current > newest {
 		return fmt.Errorf("the database is of a newer Perch (version %d, this one knows %d)", current, newest)
 	}
-	if _, err := provider.Up(ctx); err != nil {
+	if _, err := steps.Up(ctx); err != nil {
 		return fmt.Errorf("migrating the database: %w", err)
 	}
 	return nil
+}
+
+// steps are the migrations, to be made over db.
+func steps(dialect goose.Dialect, db *sql.DB) (*goose.Provider, error) {
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return nil, err
+	}
+	return goose.NewProvider(dialect, db, files, goose.WithSlog(slog.New(slog.DiscardHandler)))
+}
+
+// Versions tells how far the tables of a database are, and how far this Perch
+// would bring them: 0 while there are none. It changes nothing. The error is
+// ErrNotFound when there is no such SQLite file, and else says why the database
+// does not answer, without a password of the URL.
+func Versions(ctx context.Context, url string) (current, newest int64, err error) {
+	look := lookPostgres
+	if IsSQLite(url) {
+		look = lookSQLite
+	}
+	dialect, db, err := look(url)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer db.Close()
+	steps, err := steps(dialect, db)
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, step := range steps.ListSources() {
+		newest = max(newest, step.Version)
+	}
+	if current, err = latest(ctx, dialect, db); err != nil {
+		return 0, 0, fmt.Errorf("looking at the database: %w", oneLine{err})
+	}
+	return current, newest, nil
+}
+
+// latest reads the newest version from goose's table. Goose itself would make
+// the table.
+func latest(ctx context.Context, dialect goose.Dialect, db *sql.DB) (version int64, err error) {
+	exists := `SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = $1)`
+	if dialect == goose.DialectPostgres {
+		exists = `SELECT to_regclass($1) IS NOT NULL`
+	}
+	var made bool
+	if err := db.QueryRowContext(ctx, exists, goose.DefaultTablename).Scan(&made); err != nil || !made {
+		return 0, err
+	}
+	err = db.QueryRowContext(ctx, `SELECT COALESCE(MAX(version_id), 0) FROM `+goose.DefaultTablename+` WHERE is_applied`).Scan(&version)
+	return version, err
 }
 
 // Close closes the database. The Store is of no use afterwards.

@@ -74,7 +74,7 @@ func refused(t testing.TB, url, want string) {
 func TestInstancesThatStartTogetherMigrateOnce(t *testing.T) {
 	url := testdb.New(t)
 	var instances sync.WaitGroup
-	for range 8 {
+	for range map[bool]int{false: 1, true: 8}[testdb.Postgres()] { // a SQLite file is one instance's
 		instances.Go(func() {
 			db, err := store.Open(t.Context(), url)
 			if err != nil {
@@ -270,6 +270,56 @@ func TestSweep(t *testing.T) {
 	gone(t, db, "idle")
 	if _, err := db.Session(t.Context(), id("fresh")); err != nil {
 		t.Errorf("the fresh session: %v", err)
+	}
+}
+
+func TestEndSessionsOf(t *testing.T) {
+	db, _ := open(t)
+	someone := ada("eve")
+	someone.UserID = "43"
+	elsewhere := ada("ada")
+	elsewhere.Provider = "http://localhost:8081"
+	signIn(t, db, ada("ada"), "one", nil, noon)
+	signIn(t, db, ada("ada"), "two", nil, noon)
+	signIn(t, db, someone, "other", nil, noon)
+	signIn(t, db, elsewhere, "elsewhere", nil, noon)
+
+	for _, test := range []struct {
+		userID string
+		want   int64
+		err    error
+	}{{"42", 2, nil}, {"42", 0, nil}, {"44", 0, store.ErrNotFound}, {"ada", 0, store.ErrNotFound}} {
+		if got, err := db.EndSessionsOf(t.Context(), "https://api.x.com", test.userID); got != test.want || !errors.Is(err, test.err) {
+			t.Errorf("of %q: %d, %v, want %d, %v", test.userID, got, err, test.want, test.err)
+		}
+	}
+	gone(t, db, "one")
+	gone(t, db, "two")
+	read(t, db, "other")
+	read(t, db, "elsewhere")
+
+	if got, err := db.EndAllSessions(t.Context()); got != 2 || err != nil {
+		t.Errorf("of everybody: %d, %v, want 2", got, err)
+	}
+	gone(t, db, "other")
+	gone(t, db, "elsewhere")
+}
+
+func TestVersions(t *testing.T) {
+	url := testdb.New(t)
+	if testdb.Postgres() {
+		if current, newest, err := store.Versions(t.Context(), url); current != 0 || newest == 0 || err != nil {
+			t.Errorf("of an empty database: %d of %d, %v, want 0", current, newest, err)
+		}
+	} else if _, _, err := store.Versions(t.Context(), url); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("of no file: %v, want ErrNotFound", err)
+	}
+	reopen(t, url)
+	if current, newest, err := store.Versions(t.Context(), url); current != newest || newest == 0 || err != nil {
+		t.Errorf("of one in use: %d of %d, %v", current, newest, err)
+	}
+	if _, _, err := store.Versions(t.Context(), "postgres://perch:hunter2@127.0.0.1:1/perch"); err == nil || strings.ContainsAny(err.Error(), "\n") || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("of one that does not answer: %v, want one line without a password", err)
 	}
 }
 
