@@ -34,29 +34,46 @@ import (
 type commands struct {
 	config.Settings `embed:""`
 
-	Serve   struct{}         `cmd:"" default:"1" help:"Serve the application, with the sandbox beside it while no keys are set (the default)."`
-	Version kong.VersionFlag `help:"Show the version."`
+	Serve    serve `cmd:"" default:"1" help:"Serve the application, with the sandbox beside it while no keys are set (the default)."`
+	Sessions struct {
+		End endSessions `cmd:"" help:"End sessions, of one person or of everybody: their browsers are signed out at once."`
+	} `cmd:"" help:"End sessions."`
+	Version printVersion `cmd:"" help:"Show the version."`
+
+	VersionFlag kong.VersionFlag `name:"version" help:"Show the version."`
 }
 
 func main() {
 	dotenv := godotenv.Load() // does not override what is set
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	var c commands
 	k := kong.Parse(&c, kong.Name("perch"), kong.Vars{"version": version()}, kong.Description(
-		"Sign in with Twitter (X), done right. Every setting is a flag, a variable of the environment, or a line of the file .env."))
+		"Sign in with Twitter (X), done right. Every setting is a flag, a variable of the environment, or a line of the file .env."),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.BindToProvider(func() (config.Config, error) { return c.Check(os.ReadFile) }))
 	if dotenv != nil && !errors.Is(dotenv, fs.ErrNotExist) {
 		k.Fatalf("The file .env cannot be read: every line has to be NAME=value, or a comment that starts with #.")
 	}
-	settings, err := c.Check(os.ReadFile)
-	k.FatalIfErrorf(err)
-
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	k.FatalIfErrorf(serve(ctx, settings, logger(settings.LogFormat)))
+	k.FatalIfErrorf(k.Run())
 }
 
-// serve runs the application until ctx is done, and then lets running requests
+// printVersion is `perch version`.
+type printVersion struct{}
+
+// Run prints what --version prints.
+func (printVersion) Run() error {
+	_, err := fmt.Println(version())
+	return err
+}
+
+// serve is `perch serve`.
+type serve struct{}
+
+// Run runs the application until ctx is done, and then lets running requests
 // finish.
-func serve(ctx context.Context, c config.Config, log *slog.Logger) error {
+func (serve) Run(ctx context.Context, c config.Config) error {
+	log := logger(c.LogFormat)
 	db, err := store.Open(ctx, c.DatabaseURL)
 	if err != nil {
 		return fmt.Errorf("the database that DATABASE_URL names cannot be used: %w", err)

@@ -108,15 +108,14 @@ func TestHelpShowsEverySettingAndNoSecret(t *testing.T) {
 
 func TestVersion(t *testing.T) {
 	t.Parallel()
-	p := prepare(t)
-	p.args = []string{"--version"}
-	p.launch()
-
-	if code := p.awaitExit(); code != 0 {
-		t.Errorf("--version exits with %d, want 0", code)
-	}
-	if !regexp.MustCompile(`^perch \S+ go\S+\n$`).MatchString(p.out.String()) {
-		t.Errorf("--version says %q", p.out)
+	for _, ask := range []string{"--version", "version"} {
+		got := prepare(t).run(ask)
+		if code := got.awaitExit(); code != 0 {
+			t.Errorf("%s exits with %d, want 0", ask, code)
+		}
+		if !regexp.MustCompile(`^perch \S+ go\S+\n$`).MatchString(got.out.String()) {
+			t.Errorf("%s says %q", ask, got.out)
+		}
 	}
 }
 

@@ -225,6 +225,16 @@ func (p *perch) launch() {
 	}()
 }
 
+// run runs a command as the operator of p does, in the same folder with the
+// same settings, until it ends.
+func (p *perch) run(args ...string) *perch {
+	p.Helper()
+	command := &perch{TB: p.TB, env: p.env, dir: p.dir, args: args, out: &output{}, log: &output{}}
+	command.launch()
+	command.awaitExit()
+	return command
+}
+
 var printed = map[string]*regexp.Regexp{
 	"url":        regexp.MustCompile(`(?m)^Perch is at +(\S+)$`),
 	"sandboxURL": regexp.MustCompile(`(?m)^ +URL +(\S+)$`),

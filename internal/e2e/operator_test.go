@@ -1,0 +1,53 @@
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// says fails the test when a command ended otherwise.
+func (p *perch) says(code int, want string) {
+	p.Helper()
+	if said := p.out.String() + p.log.String(); p.awaitExit() != code || !strings.Contains(said, want) {
+		p.Errorf("%q ended with %d and said %q, want %d and %q", p.args, p.awaitExit(), said, code, want)
+	}
+}
+
+func TestTheOperatorEndsSessions(t *testing.T) {
+	t.Parallel()
+	p := start(t)
+	robin, laptop, suzume := p.visitor(), p.visitor(), p.visitor()
+	robin.signIn(account(t, "robin"))
+	laptop.signIn(account(t, "robin"))
+	suzume.signIn(account(t, "suzume"))
+	greeted := func(want ...string) {
+		t.Helper()
+		for i, v := range []*visitor{robin, laptop, suzume} {
+			if got := v.get("/").greets(); got != want[i] {
+				t.Errorf("visitor %d is greeted as %q, want %q", i, got, want[i])
+			}
+		}
+	}
+
+	p.run("sessions", "end", "--account", account(t, "robin").ID).says(0, "2 sessions were ended.\n")
+	greeted("", "", "suzume")
+	p.run("sessions", "end", "--account", "404").says(1, `nobody with the user id "404" has signed in here`)
+	p.run("sessions", "end").says(80, "--account=ID or --all")
+	robin.signIn(account(t, "robin"))
+	greeted("robin", "", "suzume")
+	p.run("sessions", "end", "--all").says(0, "2 sessions were ended.\n")
+	greeted("", "", "")
+}
+
+// A wrong DATABASE_URL must not look like a database without sessions.
+func TestTheOperatorEndsSessionsOfNoDatabase(t *testing.T) {
+	t.Parallel()
+	p := prepare(t)
+	p.env["DATABASE_URL"] = "sqlite:elsewhere/perch.db"
+	p.run("sessions", "end", "--all").says(1, "there is no database of Perch's")
+	if _, err := os.Stat(filepath.Join(p.dir, "elsewhere")); err == nil {
+		t.Error("one was made")
+	}
+}
