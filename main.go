@@ -34,7 +34,8 @@ import (
 type commands struct {
 	config.Settings `embed:""`
 
-	Serve    serve `cmd:"" default:"1" help:"Serve the application, with the sandbox beside it while no keys are set (the default)."`
+	Serve    serve  `cmd:"" default:"1" help:"Serve the application, with the sandbox beside it while no keys are set (the default)."`
+	Doctor   doctor `cmd:"" help:"Check the keys with one call to X, and the rest of the set-up; say what is wrong and what to do. Exits with 1 when something is."`
 	Sessions struct {
 		End endSessions `cmd:"" help:"End sessions, of one person or of everybody: their browsers are signed out at once."`
 	} `cmd:"" help:"End sessions."`
@@ -93,10 +94,9 @@ func (serve) Run(ctx context.Context, c config.Config) error {
 	}
 	defer listener.Close()
 
-	callback := c.BaseURL.String() + "/oauth-authorized"
 	if c.Sandbox {
 		pretend, err := sandbox.New(sandbox.Options{
-			ConsumerKey: c.SandboxConsumerKey, ConsumerSecret: c.SandboxConsumerSecret, Callbacks: []string{callback}, Log: log,
+			ConsumerKey: c.SandboxConsumerKey, ConsumerSecret: c.SandboxConsumerSecret, Callbacks: []string{callback(c)}, Log: log,
 		})
 		if err != nil {
 			return err
@@ -119,17 +119,25 @@ func (serve) Run(ctx context.Context, c config.Config) error {
 		return err
 	}
 
+	provider := twitter.New(twitterOptions(c))
 	handler := routes.New(routes.Options{
-		Sessions: sessions,
-		Twitter: twitter.New(twitter.Options{
-			ConsumerKey: c.ConsumerKey, ConsumerSecret: c.ConsumerSecret, APIURL: c.TwitterAPIURL, CallbackURL: callback,
-		}),
+		Sessions: sessions, Twitter: provider,
 		BaseURL: c.BaseURL, Sandbox: c.Sandbox, LoginRate: c.LoginRate, TrustedProxies: c.TrustedProxies, Log: log,
 		Ready: func(asked context.Context) error { return errors.Join(ctx.Err(), db.Ping(asked)) },
 	})
 	go sweep(ctx, sessions, log)
+	if !c.Sandbox {
+		go checkAtStart(ctx, provider, log)
+	}
 	greet(os.Stdout, c)
 	return drain(ctx, newServer(handler, log), listener, log)
+}
+
+// callback is what has to be registered at X.
+func callback(c config.Config) string { return c.BaseURL.String() + "/oauth-authorized" }
+
+func twitterOptions(c config.Config) twitter.Options {
+	return twitter.Options{ConsumerKey: c.ConsumerKey, ConsumerSecret: c.ConsumerSecret, APIURL: c.TwitterAPIURL, CallbackURL: callback(c)}
 }
 
 // sweep deletes, once an hour, the sessions that are over.

@@ -258,6 +258,40 @@ func TestTwitterRecovers(t *testing.T) {
 	b.get("/").shows("@robin", "You were signed in as @robin")
 }
 
+// While Twitter is down nobody waits for it: the fifth failure in a row is the
+// last that is waited for, and the words stay the same. Once it is back, so is
+// sign-in.
+func TestTwitterIsDownForAWhile(t *testing.T) {
+	t.Parallel()
+	k := start(t)
+	b := k.browser(t)
+	back := b.start("next=/").authorize("robin")
+	k.twitter.fail(requestToken, reset)
+	k.twitter.fail(accessToken, reset)
+	calls := k.twitter.calls(requestToken)
+	for n, want := range []int{1, 2, 3, 4, 5, 5, 5} {
+		b.get("/login").leads("/")
+		b.get("/").shows(nobody, wordsFor["unreachable"])
+		if got := k.twitter.calls(requestToken) - calls; got != want {
+			t.Errorf("after %d sign-ins Twitter was called %d times, want %d", n+1, got, want)
+		}
+	}
+	b.get(back).leads("/")
+	b.get("/").shows(nobody, wordsFor["unreachable"])
+	if got := k.twitter.calls(accessToken); got != 0 {
+		t.Errorf("for the way back Twitter was called %d times, want 0", got)
+	}
+	if got, want := k.log.last("provider_error")["error"], "twitter: access_token: unreachable (not tried: X did not answer a moment ago)"; got != want {
+		t.Errorf("the log says %q, want %q", got, want)
+	}
+
+	k.twitter.fail(requestToken, nil)
+	k.twitter.fail(accessToken, nil)
+	k.clock.advance(10 * time.Second)
+	b.signIn("robin")
+	b.get("/").shows("@robin", "You were signed in as @robin")
+}
+
 // htmx hears of a fault as of everything else: by going to a page.
 func TestTwitterFailsForHTMX(t *testing.T) {
 	t.Parallel()

@@ -22,10 +22,17 @@ const minKey = 32
 // production the key comes from SECRET_KEY. It fails when the file is there
 // but holds no key: to make a new one would sign everybody out unasked.
 func KeyFile(path string) ([]byte, error) {
-	key, err := os.ReadFile(path)
+	key, err := ReadKeyFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return createKeyFile(path)
 	}
+	return key, err
+}
+
+// ReadKeyFile is KeyFile, but makes nothing: without a file the error is
+// fs.ErrNotExist.
+func ReadKeyFile(path string) ([]byte, error) {
+	key, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("reading the secret key: %w", err)
 	}

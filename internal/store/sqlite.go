@@ -47,12 +47,13 @@ func openSQLite(ctx context.Context, url string) (*Store, error) {
 }
 
 // lookSQLite opens a database that is there, to look at it.
-func lookSQLite(url string) (goose.Dialect, *sql.DB, error) {
-	path := strings.TrimPrefix(url, "sqlite:")
+func lookSQLite(link string) (goose.Dialect, *sql.DB, error) {
+	path := strings.TrimPrefix(link, "sqlite:")
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return "", nil, ErrNotFound
 	}
-	db, err := sql.Open("sqlite", dsn(path, "query_only(1)"))
+	// Not read-only: then SQLite would leave the files behind that it makes.
+	db, err := sql.Open("sqlite", location(path, url.Values{"mode": {"rw"}, "_pragma": {"busy_timeout(2000)"}}))
 	return goose.DialectSQLite3, db, err
 }
 
@@ -81,7 +82,10 @@ func dsn(path string, more ...string) string {
 		"foreign_keys(1)",
 		"secure_delete(1)", // what is deleted does not stay in free pages
 	}, more...)
-	query := url.Values{"_pragma": pragmas, "_txlock": {"immediate"}}
+	return location(path, url.Values{"_pragma": pragmas, "_txlock": {"immediate"}})
+}
+
+func location(path string, query url.Values) string {
 	return (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: query.Encode()}).String()
 }
 

@@ -2,6 +2,7 @@ package twitter
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -44,15 +46,19 @@ type Error struct {
 	Status  int    // HTTP status, 0 without an answer
 	Code    int    // Twitter's own code, 0 without one
 	Reason  Reason
-	RetryAt time.Time // when a RateLimited call may be tried again; zero when unknown
+	RetryAt time.Time     // when a RateLimited call may be tried again; zero when unknown
+	Skew    time.Duration // with Clock: how far this machine's is ahead, below 0 behind; 0 when unknown
 
 	cause error // why there was no answer; may quote the provider, so it is never printed
 }
 
 func (e *Error) Error() string {
 	text := fmt.Sprintf("twitter: %s: %s", e.Call, e.Reason)
-	if e.Status == 0 {
-		return text + " (" + e.obstacle() + ")"
+	switch {
+	case e.Status == 0:
+		return fmt.Sprintf("%s (%s)", text, ObstacleOf(e))
+	case e.Skew != 0:
+		return fmt.Sprintf("%s (status %d, code %d, off by %s)", text, e.Status, e.Code, e.Skew)
 	}
 	return fmt.Sprintf("%s (status %d, code %d)", text, e.Status, e.Code)
 }
@@ -60,21 +66,52 @@ func (e *Error) Error() string {
 // Unwrap lets errors.Is find context.Canceled: the visitor left.
 func (e *Error) Unwrap() error { return e.cause }
 
-// obstacle says in our words why there was no answer.
-func (e *Error) obstacle() string {
+// Obstacle says in our words why there was no answer.
+type Obstacle string
+
+const (
+	VisitorLeft       Obstacle = "the visitor left"
+	NotTried          Obstacle = "not tried: X did not answer a moment ago"
+	TimedOut          Obstacle = "timed out"
+	HostNotFound      Obstacle = "host not found"
+	ConnectionRefused Obstacle = "connection refused"
+	BadCertificate    Obstacle = "certificate not valid"
+	NoTLS             Obstacle = "TLS failed"
+	NoProperAnswer    Obstacle = "no proper answer"
+)
+
+// ObstacleOf finds the Obstacle in the error of an HTTP call that got no
+// answer: an *Error with the reason Unreachable, or that of an http.Client. It
+// is one of the above, or names what failed: "read failed".
+func ObstacleOf(err error) Obstacle {
 	var dns *net.DNSError
+	var certificate *tls.CertificateVerificationError
+	var record tls.RecordHeaderError
 	var op *net.OpError
+	var timeout net.Error
 	switch {
-	case errors.Is(e.cause, context.Canceled):
-		return "the visitor left"
-	case errors.Is(e.cause, context.DeadlineExceeded):
-		return "timed out"
-	case errors.As(e.cause, &dns):
-		return "host not found"
-	case errors.As(e.cause, &op):
-		return op.Op + " failed"
+	case errors.Is(err, errNotTried):
+		return NotTried
+	case errors.Is(err, context.Canceled):
+		return VisitorLeft
+	case errors.Is(err, context.DeadlineExceeded):
+		return TimedOut
+	case errors.As(err, &dns):
+		return HostNotFound
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return ConnectionRefused
+	case errors.As(err, &certificate):
+		return BadCertificate
+	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
+		return NoTLS
+	case errors.As(err, &op) && strings.HasSuffix(op.Op, " error"): // crypto/tls calls an alert "remote error" or "local error"
+		return NoTLS
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return TimedOut
+	case op != nil:
+		return Obstacle(op.Op + " failed")
 	}
-	return "no proper answer"
+	return NoProperAnswer
 }
 
 // refusal makes the *Error of an answer that is not a 200.
@@ -83,6 +120,9 @@ func refusal(call string, answer *http.Response, body []byte, now time.Time) *Er
 	e.Reason = reason(call, e.Status, e.Code)
 	if e.Reason == RateLimited {
 		e.RetryAt = retryAt(answer.Header, now)
+	}
+	if e.Reason == Clock {
+		e.Skew = skew(answer.Header, now)
 	}
 	return e
 }
@@ -164,4 +204,15 @@ func retryAt(h http.Header, now time.Time) time.Time {
 		return time.Time{}
 	}
 	return at
+}
+
+// skew tells by how much our clock is ahead of the provider's when an answer
+// arrives; 0 when the answer does not say. Its Date has whole seconds, so ours
+// is cut to them, too (RFC 9110 §5.6.7).
+func skew(h http.Header, now time.Time) time.Duration {
+	date, err := http.ParseTime(h.Get("Date"))
+	if err != nil {
+		return 0
+	}
+	return now.Truncate(time.Second).Sub(date)
 }

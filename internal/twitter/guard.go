@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"time"
 )
 
 const (
@@ -17,12 +18,14 @@ const (
 // A guard carries the calls that are made for one visitor. It lets a call go
 // to the provider's host only, ends it after the timeout or when the visitor
 // leaves, reads a bounded answer whole, and turns everything but a success into
-// an *Error. A redirect is an error, so nobody follows it.
+// an *Error. A redirect is an error, so nobody follows it. While the provider
+// is down, the calls of a sign-in fail without being made.
 type guard struct {
 	*Provider
 	visitor  context.Context
-	call     string   // request_token, access_token, or empty for a call to the API
-	identity Identity // of the access_token answer
+	call     string        // request_token, access_token, or empty for a call to the API
+	identity Identity      // of the access_token answer
+	skew     time.Duration // how far our clock is ahead of the answer's, see Check
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -30,27 +33,47 @@ func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.URL.Scheme != g.APIURL.Scheme || r.URL.Host != g.APIURL.Host {
 		return nil, g.unanswered(r, errors.New("a call to another host"))
 	}
+	if g.signsIn() && !g.breaker.admits(g.Now()) {
+		return nil, g.unanswered(r, errNotTried)
+	}
 	ctx, cancel := context.WithTimeout(g.visitor, g.Timeout)
 	defer cancel()
 	defer context.AfterFunc(r.Context(), cancel)() // the request's own context counts, too
 	select {
 	case g.calls <- struct{}{}:
 		defer func() { <-g.calls }()
-	case <-ctx.Done():
+	case <-ctx.Done(): // the breaker hears of those who have the places, not of the crowd behind them
 		return nil, g.unanswered(r, ctx.Err())
 	}
 
-	answer, err := g.transport.RoundTrip(r.WithContext(ctx))
+	answer, err := g.ask(r.WithContext(ctx))
+	left := g.visitor.Err() != nil || r.Context().Err() != nil // which says nothing about the provider
+	if g.signsIn() && !left {
+		g.breaker.heed(err, g.Now())
+	}
+	return answer, err
+}
+
+// signsIn tells whether the call belongs to a sign-in. Only those mind the
+// breaker: sign-in has been down for days while the API answered, profiles
+// rest by themselves, and to end a token is worth the wait.
+func (g *guard) signsIn() bool { return g.call != "" }
+
+// ask makes the call.
+func (g *guard) ask(r *http.Request) (*http.Response, error) {
+	answer, err := g.transport.RoundTrip(r)
 	if err != nil {
 		return nil, g.unanswered(r, err)
 	}
 	defer answer.Body.Close()
+	now := g.Now()
+	g.skew = skew(answer.Header, now)
 	body, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer+1))
 	if err != nil {
 		return nil, g.unanswered(r, err)
 	}
 	if !g.success(answer.StatusCode) {
-		return nil, refusal(g.name(r), answer, body, g.Now())
+		return nil, refusal(g.name(r), answer, body, now)
 	}
 	if len(body) > maxAnswer || !g.proper(body) {
 		return nil, &Error{Call: g.name(r), Status: answer.StatusCode, Reason: Garbled}

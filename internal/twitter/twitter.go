@@ -48,6 +48,7 @@ type Provider struct {
 	transport http.RoundTripper
 	calls     chan struct{} // a place for each call under way
 	resting   resting
+	breaker   breaker // of sign-ins
 }
 
 // New returns the Provider for o.
@@ -101,6 +102,18 @@ func (p *Provider) LoginHandler(success, failure http.Handler) http.Handler {
 		config := p.config(&guard{Provider: p, visitor: r.Context(), call: "request_token"})
 		login.LoginHandler(config, success, typed("request_token", failure)).ServeHTTP(w, r)
 	})
+}
+
+// Check asks for a request token, exactly as a sign-in does, and lets it lapse.
+// The error is an *Error. skew is how far the clock of this machine is ahead of
+// the provider's (below 0: behind), in whole seconds and with the time that the
+// answer was on its way; 0 when there was no answer, or none with a Date.
+func (p *Provider) Check(ctx context.Context) (skew time.Duration, err error) {
+	g := &guard{Provider: p, visitor: ctx, call: "request_token"}
+	if _, _, err := p.config(g).RequestToken(); err != nil {
+		return g.skew, typedError(g.call, err)
+	}
+	return g.skew, nil
 }
 
 // CallbackHandler exchanges the request token that came back for an access

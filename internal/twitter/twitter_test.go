@@ -2,12 +2,15 @@ package twitter
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -202,6 +205,7 @@ func granted(w http.ResponseWriter, _ *http.Request) {
 func TestAtMost64CallsAtOnce(t *testing.T) {
 	var under, most atomic.Int32
 	full := make(chan struct{})
+	filled := sync.OnceFunc(func() { close(full) }) // the second half may fill it again
 	p := provider(t, func(w http.ResponseWriter, r *http.Request) {
 		n := under.Add(1)
 		defer under.Add(-1)
@@ -209,7 +213,7 @@ func TestAtMost64CallsAtOnce(t *testing.T) {
 			most.Store(n)
 		}
 		if n == maxCalls {
-			close(full)
+			filled()
 		}
 		<-full
 		granted(w, r)
@@ -258,9 +262,121 @@ func TestAnErrorSaysWhyThereWasNoAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	free.Close()
-	p := New(Options{APIURL: &url.URL{Scheme: "http", Host: free.Addr().String()}, Timeout: time.Second})
-	if _, err := loginOnce(t.Context(), p); err == nil || !strings.Contains(err.Error(), "dial failed") {
-		t.Errorf("nobody listens: %v, want it to say that the dial failed", err)
+	plain := httptest.NewServer(http.HandlerFunc(granted))
+	defer plain.Close()
+	secure := httptest.NewUnstartedServer(http.HandlerFunc(granted))
+	secure.Config.ErrorLog = log.New(io.Discard, "", 0) // it says what the test is about
+	secure.StartTLS()
+	defer secure.Close()
+	picky := httptest.NewUnstartedServer(http.HandlerFunc(granted))
+	picky.Config.ErrorLog = secure.Config.ErrorLog
+	picky.TLS = &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return nil, errors.New("not with you") }}
+	picky.StartTLS()
+	defer picky.Close()
+	over := make(chan struct{})
+	silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		select {
+		case <-r.Context().Done():
+		case <-over:
+		}
+	}))
+	defer silent.Close()
+	defer close(over)
+	cut := httptest.NewServer(http.HandlerFunc(reset))
+	defer cut.Close()
+
+	for _, test := range []struct {
+		name, origin string
+		want         Obstacle
+	}{
+		{"nobody listens", "http://" + free.Addr().String(), ConnectionRefused},
+		{"a host that cannot be", "http://perch.invalid", HostNotFound},
+		{"a certificate that nobody knows", secure.URL, BadCertificate},
+		{"TLS where there is none", strings.Replace(plain.URL, "http:", "https:", 1), NoTLS},
+		{"TLS with others only", picky.URL, NoTLS},
+		{"silence", silent.URL, TimedOut},
+		{"a reset", cut.URL, NoProperAnswer},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			origin, err := url.Parse(test.origin)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := New(Options{APIURL: origin, Timeout: 20 * time.Second})
+			if test.want == TimedOut {
+				p.Timeout = 50 * time.Millisecond
+			}
+			if test.want == HostNotFound { // no test asks a name server
+				p.transport = wrapped(func(*http.Request) (*http.Response, error) {
+					return nil, &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", Name: "perch.invalid", IsNotFound: true}}
+				})
+			}
+			_, err = p.Check(t.Context())
+			if got := ObstacleOf(err); got != test.want {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+			if err == nil || !strings.Contains(err.Error(), string(test.want)) {
+				t.Errorf("%v does not say %q", err, test.want)
+			}
+		})
+	}
+}
+
+// Check is the call that a sign-in makes.
+func TestCheckAsksAsASignInDoes(t *testing.T) {
+	var asked []string
+	p := provider(t, func(w http.ResponseWriter, r *http.Request) {
+		signed := regexp.MustCompile(`oauth_(nonce|timestamp|signature)="[^"]*"`).ReplaceAllString(r.Header.Get("Authorization"), "$1")
+		asked = append(asked, r.Method+" "+r.URL.String()+" "+signed)
+		granted(w, r)
+	}, 20*time.Second)
+	if _, err := loginOnce(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Check(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if len(asked) != 2 || asked[0] != asked[1] || !strings.Contains(asked[0], "oauth_callback=") {
+		t.Errorf("asked %q, want the same twice", asked)
+	}
+}
+
+func TestCheckTellsTheClockFromTheDate(t *testing.T) {
+	now := time.Unix(1_800_000_000, 900_000_000)
+	at := func(d time.Duration) string { return now.Add(d).UTC().Format(http.TimeFormat) }
+	for _, test := range []struct {
+		name, date string
+		want       time.Duration
+	}{
+		{"right", at(0), 0},
+		{"ahead", at(-5 * time.Minute), 5 * time.Minute},
+		{"behind", at(7 * time.Second), -7 * time.Second},
+		{"no Date", "", 0},
+		{"a Date that is none", "noon", 0},
+	} {
+		for what, refused := range map[string]http.HandlerFunc{"granted": granted, "refused": refuses(401, 135), "garbled": says(200, "")} {
+			t.Run(test.name+", "+what, func(t *testing.T) {
+				p := provider(t, func(w http.ResponseWriter, r *http.Request) {
+					w.Header()["Date"] = nil // or net/http sets its own
+					if test.date != "" {
+						w.Header().Set("Date", test.date)
+					}
+					refused(w, r)
+				}, 20*time.Second)
+				p.Now = func() time.Time { return now }
+				got, err := p.Check(t.Context())
+				if got != test.want {
+					t.Errorf("off by %s, want %s", got, test.want)
+				}
+				var e *Error
+				if errors.As(err, &e) && e.Reason == Clock && e.Skew != test.want {
+					t.Errorf("the error says %s, want %s", e.Skew, test.want)
+				}
+				if (err == nil) != (what == "granted") {
+					t.Errorf("got %v", err)
+				}
+			})
+		}
 	}
 }
 
