@@ -187,16 +187,28 @@ These keys are the sandbox's own%s; they are good for nothing else.
 	fmt.Fprintln(w)
 }
 
-// drain serves until ctx is done, and then lets running requests finish, the
-// door open for as long: /readyz says 503, where a closed door would say
-// nothing. Requests that come only then are not waited for before it closes.
+// How long the door stays open once ctx is done: until nobody has come for
+// quiet, or for lameDuck under load, in which a proxy that asks /readyz has
+// found out.
+const (
+	quiet    = 250 * time.Millisecond
+	lameDuck = 3 * time.Second
+)
+
+// drain serves until ctx is done, and then lets running requests finish, for
+// 15 s at the most. The door stays open meanwhile and a little longer: /readyz
+// says 503, where a closed door would say nothing, and a proxy loses no request
+// on a connection that ends under its hands.
 func drain(ctx context.Context, server *http.Server, listener net.Listener, log *slog.Logger) error {
-	var running atomic.Int64
+	var running, lastCame atomic.Int64
 	handler := server.Handler
 	server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if ctx.Err() == nil {
 			running.Add(1)
 			defer running.Add(-1)
+		} else {
+			lastCame.Store(time.Now().UnixNano())
+			w.Header().Set("Connection", "close") // after this answer, unlike SetKeepAlivesEnabled, which closes at once
 		}
 		handler.ServeHTTP(w, r)
 	})
@@ -208,9 +220,14 @@ func drain(ctx context.Context, server *http.Server, listener net.Listener, log 
 	case <-ctx.Done():
 	}
 	log.Info("stopping")
+	began := time.Now()
+	lastCame.Store(began.UnixNano())
 	patience, cancel := context.WithTimeout(context.Background(), 15*time.Second)
 	defer cancel()
-	for server.SetKeepAlivesEnabled(false); running.Load() > 0 && patience.Err() == nil; {
+	busy := func() bool {
+		return time.Since(began) < lameDuck && time.Since(time.Unix(0, lastCame.Load())) < quiet
+	}
+	for (running.Load() > 0 || busy()) && patience.Err() == nil {
 		time.Sleep(10 * time.Millisecond)
 	}
 	if err := server.Shutdown(patience); err != nil {
