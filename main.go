@@ -24,6 +24,7 @@ import (
 	"github.com/mattn/go-isatty"
 
 	"perch/internal/config"
+	"perch/internal/metrics"
 	"perch/internal/sandbox"
 	"perch/internal/session"
 	"perch/internal/store"
@@ -94,6 +95,18 @@ func (serve) Run(ctx context.Context, c config.Config) error {
 	}
 	defer listener.Close()
 
+	var counted *metrics.Metrics
+	if c.MetricsAddr != "" {
+		counted = metrics.New(metrics.Options{Ping: db.Ping, CountSessions: db.CountSessions})
+		beside, err := net.Listen("tcp", c.MetricsAddr)
+		if err != nil {
+			return fmt.Errorf("METRICS_ADDR cannot be listened on: %w", err)
+		}
+		server := newServer(counted.Handler(), log)
+		defer server.Close() // after the application has drained: until then it is worth a look
+		go server.Serve(beside)
+	}
+
 	if c.Sandbox {
 		pretend, err := sandbox.New(sandbox.Options{
 			ConsumerKey: c.SandboxConsumerKey, ConsumerSecret: c.SandboxConsumerSecret, Callbacks: []string{callback(c)}, Log: log,
@@ -119,10 +132,12 @@ func (serve) Run(ctx context.Context, c config.Config) error {
 		return err
 	}
 
-	provider := twitter.New(twitterOptions(c))
+	o := twitterOptions(c)
+	o.Called = counted.Called
+	provider := twitter.New(o)
 	handler := routes.New(routes.Options{
 		Sessions: sessions, Twitter: provider,
-		BaseURL: c.BaseURL, Sandbox: c.Sandbox, LoginRate: c.LoginRate, TrustedProxies: c.TrustedProxies, Log: log,
+		BaseURL: c.BaseURL, Sandbox: c.Sandbox, LoginRate: c.LoginRate, TrustedProxies: c.TrustedProxies, Metrics: counted, Log: log,
 		Ready: func(asked context.Context) error { return errors.Join(ctx.Err(), db.Ping(asked)) },
 	})
 	go sweep(ctx, sessions, log)

@@ -200,6 +200,8 @@ func (k *kit) fails(t *testing.T, f fault, session []*http.Cookie, ready func())
 			}
 			ready()
 			calls := k.twitter.calls(at.path)
+			failed := fmt.Sprintf(`perch_signins_total{outcome="failed",reason=%q}`, at.reason)
+			failures := k.count(failed)
 			k.twitter.fail(at.path, f.answer)
 			began := time.Now()
 			a := b.get(target)
@@ -224,6 +226,9 @@ func (k *kit) fails(t *testing.T, f fault, session []*http.Cookie, ready func())
 			}
 			if got := k.log.last("login_failed")["reason"]; got != at.reason {
 				t.Errorf("%s: the log's reason is %v, want %s", at.path, got, at.reason)
+			}
+			if n := k.count(failed) - failures; n != 1 {
+				t.Errorf("%s is %v more, want one", failed, n)
 			}
 			event := k.log.last("provider_error")
 			got := fmt.Sprint(event["call"], " ", event["status"], " ", event["code"])

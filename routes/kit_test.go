@@ -29,6 +29,7 @@ import (
 
 	"github.com/PuerkitoBio/goquery"
 
+	"perch/internal/metrics"
 	"perch/internal/sandbox"
 	"perch/internal/session"
 	"perch/internal/store"
@@ -68,6 +69,7 @@ type kit struct {
 	database string
 	db       *store.Store
 	sessions *session.Sessions
+	metrics  *metrics.Metrics // of all runs
 
 	handler atomic.Pointer[http.Handler]
 	working sync.WaitGroup // on what no visitor waits for
@@ -91,6 +93,10 @@ func start(t testing.TB, changes ...func(*setup)) *kit {
 	}
 	t.Cleanup(k.reckon) // the last: cleanups run in reverse
 
+	k.metrics = metrics.New(metrics.Options{
+		Ping:          func(ctx context.Context) error { return k.db.Ping(ctx) },
+		CountSessions: func(ctx context.Context) (int64, error) { return k.db.CountSessions(ctx) },
+	})
 	k.base = k.listen()
 	k.twitter = newWire(t, k.secrets, k.callback(""))
 	k.boot()
@@ -144,10 +150,10 @@ func (k *kit) boot() {
 		Sessions: k.sessions,
 		Twitter: twitter.New(twitter.Options{
 			ConsumerKey: k.twitter.sandbox.ConsumerKey(), ConsumerSecret: k.twitter.sandbox.ConsumerSecret(), APIURL: k.twitter.base,
-			CallbackURL: k.callback(""), Timeout: k.timeout, Now: k.clock.Now,
+			CallbackURL: k.callback(""), Timeout: k.timeout, Called: k.metrics.Called, Now: k.clock.Now,
 		}),
 		BaseURL: k.base, Sandbox: true, LoginRate: k.loginRate, TrustedProxies: k.proxies,
-		Ready: k.db.Ping, Log: log, Now: k.clock.Now, Beside: k.beside,
+		Ready: k.db.Ping, Metrics: k.metrics, Log: log, Now: k.clock.Now, Beside: k.beside,
 	})
 	k.handler.Store(&handler)
 }
@@ -354,7 +360,7 @@ func (f *findings) add(format string, args ...any) {
 	}
 }
 
-// reckon ends a test: nothing wrong was seen, and the log is clean.
+// reckon ends a test: nothing wrong was seen, and log and metrics are clean.
 func (k *kit) reckon() {
 	k.working.Wait()
 	k.db.Close()
@@ -370,9 +376,13 @@ func (k *kit) reckon() {
 	for _, line := range k.log.lines() {
 		text += fmt.Sprintln(line) // once more without JSON's escapes
 	}
+	scrape := k.scrape()
 	for secret := range k.secrets.values {
 		if strings.Contains(text, secret) {
 			k.Errorf("the log holds what it must not: %q", secret)
+		}
+		if strings.Contains(scrape, secret) {
+			k.Errorf("the metrics hold what they must not: %q", secret)
 		}
 	}
 }

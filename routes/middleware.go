@@ -31,8 +31,9 @@ func (a *app) requestID(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// logged writes one line per request, without the query: it may hold a token.
-// It is here that an error is shown, so that the line knows the status.
+// logged counts the request and writes one line, without the query: it may
+// hold a token. It is here that an error is shown, so that both know the
+// status.
 func (a *app) logged(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		began := a.Now()
@@ -42,6 +43,7 @@ func (a *app) logged(next echo.HandlerFunc) echo.HandlerFunc {
 		took := a.Now().Sub(began)
 		a.Log.Info("request", "method", c.Request().Method, "route", c.Path(), "status", c.Response().Status,
 			"duration_ms", float64(took.Microseconds())/1000, "id", requestID(c))
+		a.Metrics.Request(c.Request().Method, c.Path(), c.Response().Status, took)
 		return nil
 	}
 }
@@ -115,6 +117,7 @@ func (a *app) sameOrigin(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		if err := protection.Check(c.Request()); err != nil {
 			a.Log.Warn("csrf_refused", "route", c.Path(), "id", requestID(c))
+			a.Metrics.CSRFRefused()
 			return echo.NewHTTPError(http.StatusForbidden)
 		}
 		return next(c)
@@ -189,6 +192,7 @@ func (a *app) limited() echo.MiddlewareFunc {
 				return err
 			}
 			a.Log.Warn("rate_limited", "route", c.Path(), "id", requestID(c))
+			a.Metrics.RateLimited()
 			return echo.NewHTTPError(http.StatusTooManyRequests)
 		},
 		ErrorHandler: func(_ echo.Context, err error) error { return err },

@@ -21,6 +21,7 @@ import (
 	"github.com/labstack/echo/v4/middleware"
 
 	"perch/assets"
+	"perch/internal/metrics"
 	"perch/internal/session"
 	"perch/internal/twitter"
 )
@@ -51,8 +52,9 @@ type Options struct {
 	// nil runs it in a goroutine.
 	Beside func(work func())
 
-	Log *slog.Logger     // nowhere when nil
-	Now func() time.Time // time.Now when nil
+	Metrics *metrics.Metrics // counts nowhere when nil
+	Log     *slog.Logger     // nowhere when nil
+	Now     func() time.Time // time.Now when nil
 }
 
 type app struct {

@@ -53,6 +53,7 @@ func (a *app) toTwitter(c echo.Context) error {
 		return err
 	}
 	a.Log.Info("login_started", "id", requestID(c))
+	a.Metrics.SignInStarted()
 	return a.redirect(c, to)
 }
 
@@ -103,6 +104,7 @@ func (a *app) denied(c echo.Context, token string) error {
 		return a.failed(c, session.Pending{Next: "/"}, err)
 	}
 	a.Log.Info("login_denied", "id", requestID(c))
+	a.Metrics.SignInDenied()
 	a.Sessions.Flash(c.Request(), session.Notice{Text: "You denied the request to sign in."})
 	return a.arrive(c, pending, publicPath(pending.Next))
 }
@@ -122,6 +124,7 @@ func (a *app) welcome(c echo.Context, pending session.Pending) error {
 		return a.failed(c, pending, err)
 	}
 	a.Log.Info("login_ok", "account", person.UserID, "id", requestID(c))
+	a.Metrics.SignedIn()
 	a.learnLater(c, pair)
 	a.Sessions.Flash(c.Request(), session.Notice{Text: "You were signed in as @" + person.ScreenName})
 	return a.arrive(c, pending, pending.Next)
@@ -138,6 +141,7 @@ func (a *app) failed(c echo.Context, pending session.Pending, err error) error {
 		a.Log.Error("db_error", "error", err, "id", requestID(c))
 	}
 	a.Log.Info("login_failed", "reason", reason, "id", requestID(c))
+	a.Metrics.SignInFailed(reason)
 	a.Sessions.Flash(c.Request(), session.Notice{Text: notice, Problem: true, Retry: true})
 	return a.arrive(c, pending, publicPath(pending.Next))
 }
@@ -208,6 +212,7 @@ func (a *app) logout(c echo.Context) error {
 	}
 	if wasIn {
 		a.Log.Info("logout", "account", account.UserID, "id", requestID(c))
+		a.Metrics.SignedOut()
 	}
 	a.Sessions.Flash(c.Request(), session.Notice{Text: "You were signed out"})
 	if htmx(c) && !needsSignIn(a.here(c)) {

@@ -58,6 +58,10 @@ type Config struct {
 	// LoginRate is per minute and address; 0 is no limit.
 	LoginRate int
 
+	// MetricsAddr is where metrics and pprof answer anybody, as host:port with a
+	// port of its own. The host may be empty (every address). Empty is nowhere.
+	MetricsAddr string
+
 	// LogFormat is "text", "json", or "" for text on a terminal and else json.
 	LogFormat string
 }
@@ -69,7 +73,7 @@ func (s Settings) Check(readFile func(name string) ([]byte, error)) (Config, err
 	d := &door{s: s, readFile: readFile}
 	for _, step := range []func() error{
 		d.listen, d.baseURL, d.sandbox, d.twitter, d.secretKeys, d.database,
-		d.sessions, d.trustedProxies, d.loginRate, d.logFormat,
+		d.sessions, d.trustedProxies, d.loginRate, d.metrics, d.logFormat,
 	} {
 		if err := step(); err != nil {
 			return Config{}, err
@@ -107,6 +111,8 @@ type door struct {
 
 	host string // of c.Addr
 	port int
+
+	sandboxPort int
 }
 
 func (d *door) listen() error {
@@ -159,7 +165,7 @@ func (d *door) sandbox() (err error) {
 	if name == d.c.BaseURL.Hostname() || port == d.port {
 		return refuse("SANDBOX_ADDR must have another host name than BASE_URL (127.0.0.1 beside localhost), because cookies ignore ports, and another port than ADDR.")
 	}
-	d.c.SandboxAddr = addr
+	d.c.SandboxAddr, d.sandboxPort = addr, port
 	if d.c.SandboxURL, err = origin("SANDBOX_ADDR", "http://"+d.c.SandboxAddr); err != nil {
 		return err
 	}
@@ -307,6 +313,19 @@ func (d *door) loginRate() (err error) {
 	if err != nil || d.c.LoginRate < 0 {
 		return refuse("LOGIN_RATE must be a whole number such as 30, or 0 for no limit.")
 	}
+	return nil
+}
+
+func (d *door) metrics() error {
+	addr := trim(d.s.MetricsAddr)
+	if addr == "" {
+		return nil
+	}
+	addr, _, port, ok := hostPort(addr)
+	if !ok || port == 0 || port == d.port || d.c.Sandbox && port == d.sandboxPort {
+		return refuse("METRICS_ADDR must be a host and a port number, such as 127.0.0.1:9090, with another port than ADDR's and SANDBOX_ADDR's.")
+	}
+	d.c.MetricsAddr = addr
 	return nil
 }
 

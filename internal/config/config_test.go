@@ -171,6 +171,21 @@ func TestCheckAccepts(t *testing.T) {
 				netip.MustParsePrefix("2001:db8::1/128"),
 			}
 		}},
+		"metrics beside it": {config.Settings{MetricsAddr: " LocalHost:09090 "}, func(c *config.Config) {
+			c.MetricsAddr = "localhost:9090"
+		}},
+		"metrics on every address": {config.Settings{MetricsAddr: ":9090"}, func(c *config.Config) {
+			c.MetricsAddr = ":9090"
+		}},
+		"metrics in a private network, where no sandbox is": {
+			config.Settings{TwitterConsumerKey: "k", TwitterConsumerSecret: "s", MetricsAddr: "10.0.0.5:8081"},
+			func(c *config.Config) {
+				c.Sandbox = false
+				c.ConsumerKey, c.ConsumerSecret = "k", "s"
+				c.TwitterAPIURL = origin("https", "api.x.com")
+				c.MetricsAddr = "10.0.0.5:8081"
+			},
+		},
 		"no limit, JSON": {config.Settings{LoginRate: "0", LogFormat: "json"}, func(c *config.Config) {
 			c.LoginRate, c.LogFormat = 0, "json"
 		}},
@@ -310,6 +325,12 @@ func TestCheckRefuses(t *testing.T) {
 		"a proxy as IPv4 in IPv6":        {func(s *settings) { s.TrustedProxies = "::ffff:10.0.0.1" }, "TRUSTED_PROXIES must be"},
 		"a rate below nothing":           {func(s *settings) { s.LoginRate = "-1" }, "LOGIN_RATE must be"},
 		"a rate that is no number":       {func(s *settings) { s.LoginRate = "many" }, "LOGIN_RATE must be"},
+		"metrics without a port":         {func(s *settings) { s.MetricsAddr = "127.0.0.1" }, "METRICS_ADDR must be"},
+		"metrics at a named port":        {func(s *settings) { s.MetricsAddr = "127.0.0.1:http" }, "METRICS_ADDR must be"},
+		"metrics at any free port":       {func(s *settings) { s.MetricsAddr = "127.0.0.1:0" }, "METRICS_ADDR must be"},
+		"metrics at a URL":               {func(s *settings) { s.MetricsAddr = "http://127.0.0.1:9090" }, "METRICS_ADDR must be"},
+		"metrics in public":              {func(s *settings) { s.MetricsAddr = "10.0.0.5:8080" }, "METRICS_ADDR must be a host and a port number, such as 127.0.0.1:9090, with another port than ADDR's and SANDBOX_ADDR's."},
+		"metrics in the sandbox":         {func(s *settings) { *s = settings{MetricsAddr: "127.0.0.1:8081"} }, "METRICS_ADDR must be"},
 		"another log format":             {func(s *settings) { s.LogFormat = "JSON" }, "LOG_FORMAT must be"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -35,5 +35,6 @@ type Settings struct {
 	SessionLifetime string `env:"SESSION_LIFETIME" placeholder:"DURATION" help:"How long any session lasts; default 720h."`
 	TrustedProxies  string `env:"TRUSTED_PROXIES" placeholder:"CIDR,..." help:"The proxies whose X-Forwarded-For counts, as networks or single addresses; default none."`
 	LoginRate       string `env:"LOGIN_RATE" placeholder:"N" help:"How often one address may start to sign in per minute, 0 for no limit; default 30."`
+	MetricsAddr     string `env:"METRICS_ADDR" placeholder:"HOST:PORT" help:"Where Prometheus finds /metrics, and pprof; it must not be public, for they answer anybody; no default: nowhere."`
 	LogFormat       string `env:"LOG_FORMAT" placeholder:"FORMAT" help:"text or json; default text on a terminal, else json."`
 }

@@ -152,6 +152,9 @@ func TestAWrongStartIsRefusedInOneSentence(t *testing.T) {
 		"a lifetime that is over":         {env: "SESSION_LIFETIME=-1h", names: "SESSION_LIFETIME"},
 		"a proxy that is no network":      {env: "TRUSTED_PROXIES=the-load-balancer", names: "TRUSTED_PROXIES"},
 		"a rate below zero":               {env: "LOGIN_RATE=-1", names: "LOGIN_RATE"},
+		"metrics without a port":          {env: "METRICS_ADDR=127.0.0.1", names: "METRICS_ADDR"},
+		"metrics in public":               {env: "ADDR=127.0.0.1:8080\nMETRICS_ADDR=10.0.0.5:8080", names: "METRICS_ADDR"},
+		"metrics in the sandbox":          {env: "SANDBOX_ADDR=localhost:8081\nMETRICS_ADDR=127.0.0.1:8081", names: "METRICS_ADDR"},
 		"a log format of its own":         {env: "LOG_FORMAT=xml", names: "LOG_FORMAT"},
 		"a flag that is wrong":            {args: []string{"--login-rate=often"}, names: "LOGIN_RATE"},
 		"a flag that is not there":        {args: []string{"--sandbox-everything"}, names: "--sandbox-everything"},
@@ -218,9 +221,10 @@ func TestAWrongStartIsRefusedInOneSentence(t *testing.T) {
 // have had its own for a moment.
 func TestAPortThatIsTakenIsNamed(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"ADDR", "SANDBOX_ADDR"} {
+	for _, name := range []string{"ADDR", "SANDBOX_ADDR", "METRICS_ADDR"} {
 		t.Run(name, func(t *testing.T) {
 			p := prepare(t)
+			p.env["METRICS_ADDR"] = "127.0.0.1:" + freePort(t)
 			taken, err := net.Listen("tcp", p.env[name])
 			if err != nil {
 				t.Fatal(err)

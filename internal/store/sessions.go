@@ -144,6 +144,15 @@ func (s *Store) Sessions(ctx context.Context, account int64) ([]Session, error) 
 	return all, nil
 }
 
+// CountSessions returns how many sessions there are of all accounts, with
+// those that are over and not swept yet.
+func (s *Store) CountSessions(ctx context.Context) (n int64, err error) {
+	if err := s.read.QueryRowContext(ctx, `SELECT COUNT(*) FROM sessions`).Scan(&n); err != nil {
+		return 0, failed("counting sessions", err)
+	}
+	return n, nil
+}
+
 // EndSessionsBut ends all sessions of the account but one; all when keep is
 // empty.
 func (s *Store) EndSessionsBut(ctx context.Context, account int64, keep []byte) error {

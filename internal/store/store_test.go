@@ -366,3 +366,28 @@ func TestWhatIsAcknowledgedIsThereAfterReopening(t *testing.T) {
 	}
 	gone(t, db, "ends")
 }
+
+func TestCountSessions(t *testing.T) {
+	db, _ := open(t)
+	bob := store.Account{Provider: "https://api.x.com", UserID: "43", ScreenName: "bob", Token: []byte("sealed")}
+	for _, step := range []struct {
+		story string
+		does  func()
+		want  int64
+	}{
+		{"nobody", func() {}, 0},
+		{"one", func() { signIn(t, db, ada("ada"), "one", nil, noon) }, 1},
+		{"the same person, elsewhere", func() { signIn(t, db, ada("ada"), "two", nil, noon) }, 2},
+		{"somebody else, long ago", func() { signIn(t, db, bob, "three", nil, noon.Add(-10_000*time.Hour)) }, 3},
+		{"one has left", func() { db.EndSession(t.Context(), id("one")) }, 2},
+	} {
+		step.does()
+		if got, err := db.CountSessions(t.Context()); got != step.want || err != nil {
+			t.Errorf("%s: got %d, %v, want %d", step.story, got, err, step.want)
+		}
+	}
+	db.Close()
+	if got, err := db.CountSessions(t.Context()); got != 0 || !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("after it was closed: got %d, %v, want ErrUnavailable", got, err)
+	}
+}

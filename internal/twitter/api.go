@@ -210,7 +210,7 @@ var avatarHosts = []string{"pbs.twimg.com", "abs.twimg.com"}
 // pictures, or the provider's own host when that is on loopback. Anything
 // else, a redirect, more than 256 KiB or a content that is no picture is an
 // *Error. The call is not signed.
-func (p *Provider) Avatar(ctx context.Context, address string) (Avatar, error) {
+func (p *Provider) Avatar(ctx context.Context, address string) (avatar Avatar, err error) {
 	const call = "avatar"
 	u, err := url.Parse(address)
 	if err != nil || !p.keepsPictures(u) {
@@ -222,7 +222,9 @@ func (p *Provider) Avatar(ctx context.Context, address string) (Avatar, error) {
 	if err != nil {
 		return Avatar{}, &Error{Call: call, Reason: Garbled}
 	}
-	answer, err := p.transport.RoundTrip(r) // a transport follows no redirect
+	var answer *http.Response
+	defer func(began time.Time) { p.over(call, began, answer, err) }(p.Now())
+	answer, err = p.transport.RoundTrip(r) // a transport follows no redirect
 	if err != nil {
 		return Avatar{}, &Error{Call: call, Reason: Unreachable, cause: err}
 	}

@@ -29,7 +29,7 @@ type guard struct {
 }
 
 // RoundTrip implements http.RoundTripper.
-func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
+func (g *guard) RoundTrip(r *http.Request) (answer *http.Response, err error) {
 	if r.URL.Scheme != g.APIURL.Scheme || r.URL.Host != g.APIURL.Host {
 		return nil, g.unanswered(r, errors.New("a call to another host"))
 	}
@@ -45,8 +45,9 @@ func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
 	case <-ctx.Done(): // the breaker hears of those who have the places, not of the crowd behind them
 		return nil, g.unanswered(r, ctx.Err())
 	}
+	defer func(began time.Time) { g.over(g.name(r), began, answer, err) }(g.Now())
 
-	answer, err := g.ask(r.WithContext(ctx))
+	answer, err = g.ask(r.WithContext(ctx))
 	left := g.visitor.Err() != nil || r.Context().Err() != nil // which says nothing about the provider
 	if g.signsIn() && !left {
 		g.breaker.heed(err, g.Now())
@@ -80,6 +81,17 @@ func (g *guard) ask(r *http.Request) (*http.Response, error) {
 	}
 	answer.Body = io.NopCloser(bytes.NewReader(body))
 	return answer, nil
+}
+
+// over tells of a call that was made.
+func (p *Provider) over(call string, began time.Time, answer *http.Response, err error) {
+	var status, code int
+	if e := (*Error)(nil); errors.As(err, &e) {
+		status, code = e.Status, e.Code
+	} else if answer != nil {
+		status = answer.StatusCode
+	}
+	p.Called(call, status, code, p.Now().Sub(began))
 }
 
 // success tells whether the status is one: of a token only a 200 is.

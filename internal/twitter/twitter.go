@@ -37,6 +37,11 @@ type Options struct {
 	// Timeout bounds one call to the provider, its body included: 5 s when 0.
 	Timeout time.Duration
 
+	// Called is told of each call that was made, when it is over: its name (as
+	// in Error, never with a query), the HTTP status (0 without an answer) and
+	// Twitter's own code (0 without one). Nobody is told when it is nil.
+	Called func(call string, status, code int, took time.Duration)
+
 	Now func() time.Time // time.Now when nil
 }
 
@@ -58,6 +63,9 @@ func New(o Options) *Provider {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Called == nil {
+		o.Called = func(string, int, int, time.Duration) {}
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = maxCalls

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"net"
@@ -253,6 +254,52 @@ func TestACallGoesToTheProviderAlone(t *testing.T) {
 	p.oauth.Endpoint.RequestTokenURL = other.URL + "/oauth/request_token"
 	if _, err := loginOnce(t.Context(), p); err == nil {
 		t.Error("a call to another host went through")
+	}
+}
+
+// Of a call that is not made, nobody is told.
+func TestEachCallIsToldOf(t *testing.T) {
+	login := func(p *Provider) { loginOnce(t.Context(), p) }
+	picture := func(p *Provider) { p.Avatar(t.Context(), p.APIURL.String()+"/me.png?size=large") }
+	for _, test := range []struct {
+		name   string
+		answer http.HandlerFunc
+		call   func(*Provider)
+		want   string // call, status, code
+	}{
+		{"a request token", granted, login, "request_token 200 0"},
+		{"a refusal", refuses(401, 32), login, "request_token 401 32"},
+		{"a refusal without a code", says(503, "<h1>busy</h1>"), login, "request_token 503 0"},
+		{"an answer that makes no sense", says(200, "hello"), login, "request_token 200 0"},
+		{"no answer", reset, login, "request_token 0 0"},
+		{"half an answer", says(200, "oauth_token=t", "Content-Length", "9999"), login, "request_token 0 0"},
+		{"no place among the calls", granted, func(p *Provider) { p.calls, p.Timeout = nil, time.Millisecond; login(p) }, ""},
+		{"another host", granted, func(p *Provider) { p.oauth.Endpoint.RequestTokenURL = "http://127.0.0.1:1/"; login(p) }, ""},
+		{"a call of one's own", says(201, "{}"), func(p *Provider) {
+			p.Client(t.Context(), Token{"token", "secret"}).Get(p.APIURL.String() + "/2/users/me?who=robin")
+		}, "/2/users/me 201 0"},
+		{"a picture", says(200, "\x89PNG\r\n\x1a\n"), picture, "avatar 200 0"},
+		{"a text for a picture", says(200, "hello"), picture, "avatar 200 0"},
+		{"no such picture", says(404, ""), picture, "avatar 404 0"},
+		{"a picture that does not come", reset, picture, "avatar 0 0"},
+		{"a picture from elsewhere", granted, func(p *Provider) { p.Avatar(t.Context(), "https://evil.example/me.png") }, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var told []string
+			p := provider(t, test.answer, 20*time.Second)
+			now := time.Unix(1_800_000_000, 0)
+			p.Now = func() time.Time { now = now.Add(time.Second); return now }
+			p.Called = func(call string, status, code int, took time.Duration) {
+				told = append(told, fmt.Sprint(call, " ", status, " ", code))
+				if took < time.Second {
+					t.Errorf("it took %s, want the time between two looks at the clock", took)
+				}
+			}
+			test.call(p)
+			if got := strings.Join(told, ", "); got != test.want {
+				t.Errorf("told of %q, want %q", got, test.want)
+			}
+		})
 	}
 }
 
