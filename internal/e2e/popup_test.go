@@ -36,13 +36,23 @@ func (x *ownTwitter) fail(path string) { x.failing.Store(&path) }
 func startWith(t *testing.T, x *ownTwitter) *perch {
 	t.Helper()
 	p := prepare(t)
-	s, err := sandbox.New(sandbox.Options{Callbacks: []string{"http://" + p.addr + "/oauth-authorized"}})
+	origin := x.standIn(p, "http://"+p.addr+"/oauth-authorized")
+	p.start()
+	p.sandboxURL = origin
+	return p
+}
+
+// standIn starts the sandbox, for a program that is not started yet, and
+// returns its origin.
+func (x *ownTwitter) standIn(p *perch, callback string) string {
+	p.Helper()
+	s, err := sandbox.New(sandbox.Options{Callbacks: []string{callback}})
 	if err != nil {
-		t.Fatal(err)
+		p.Fatal(err)
 	}
-	l, err := sandbox.Listen(t.Context(), "localhost:"+freePort(t))
+	l, err := sandbox.Listen(p.Context(), "localhost:"+freePort(p))
 	if err != nil {
-		t.Fatal(err)
+		p.Fatal(err)
 	}
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if failing := x.failing.Load(); failing != nil && r.URL.Path == *failing {
@@ -57,13 +67,11 @@ func startWith(t *testing.T, x *ownTwitter) *perch {
 	server.Listener.Close()
 	server.Listener = l
 	server.Start()
-	t.Cleanup(server.Close)
+	p.Cleanup(server.Close)
 
 	origin := strings.Replace(server.URL, "127.0.0.1", "localhost", 1)
 	p.env["TWITTER_API_URL"], p.env["TWITTER_CONSUMER_KEY"], p.env["TWITTER_CONSUMER_SECRET"] = origin, s.ConsumerKey(), s.ConsumerSecret()
-	p.start()
-	p.sandboxURL = origin
-	return p
+	return origin
 }
 
 // beside clicks, and returns the popup that opens.
