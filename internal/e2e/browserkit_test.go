@@ -446,9 +446,11 @@ func (h *heard) navigated() int {
 // the console, no exception, no violation of a policy, no request that failed
 // or that went to anybody else.
 func (t *tab) checkWhatWasHeard() {
-	if _, err := try[int](t, "1"); err != nil && !t.closes { // all that was said before has now been heard
+	page, err := try[[2]string](t, "[location.href, document.documentElement.outerHTML]") // all that was said before has now been heard
+	if err != nil && !t.closes {
 		t.Errorf("the page does not answer any more: %v", err)
 	}
+	t.p.keepPage(page[0], page[1])
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for origin, link := range t.origins {

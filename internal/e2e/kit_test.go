@@ -2,9 +2,12 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"math/rand/v2"
 	"net"
@@ -153,13 +156,14 @@ type perch struct {
 	faulty  bool // the test provokes ERROR lines in the log
 	mu      sync.Mutex
 	secrets map[string]string // seen in the traffic, with what they are
+	pages   map[string]string // that visitors got, with their addresses
 }
 
 // prepare returns a perch that is not started yet, with settings that keep it
 // out of everybody's way.
 func prepare(tb testing.TB) *perch {
 	tb.Helper()
-	p := &perch{TB: tb, dir: tb.TempDir(), out: &output{}, log: &output{}, secrets: map[string]string{}}
+	p := &perch{TB: tb, dir: tb.TempDir(), out: &output{}, log: &output{}, secrets: map[string]string{}, pages: map[string]string{}}
 	p.addr, p.sandboxAddr = "127.0.0.1:"+freePort(tb), "localhost:"+freePort(tb)
 	p.env = map[string]string{
 		"ADDR":         p.addr,
@@ -179,12 +183,16 @@ func prepare(tb testing.TB) *perch {
 func start(tb testing.TB, settings ...string) *perch {
 	tb.Helper()
 	p := prepare(tb)
+	p.set(settings...)
+	p.start()
+	return p
+}
+
+func (p *perch) set(settings ...string) {
 	for _, setting := range settings {
 		name, value, _ := strings.Cut(setting, "=")
 		p.env[name] = value
 	}
-	p.start()
-	return p
 }
 
 // start runs the program until the test ends, and waits until it is ready.
@@ -302,9 +310,10 @@ func (p *perch) kill() {
 	p.awaitExit()
 }
 
-// stopAndCheck ends the program as an operator does, and looks at the log that
-// it leaves.
+// stopAndCheck ends the program as an operator does, and looks at what it
+// leaves: log, pages and files.
 func (p *perch) stopAndCheck() {
+	records := p.records() // before it stops, for then it tidies up
 	if !p.hasExited() {
 		p.cmd.Process.Signal(syscall.SIGTERM)
 		select {
@@ -319,24 +328,67 @@ func (p *perch) stopAndCheck() {
 		}
 	}
 	p.checkLog()
+	p.checkSecrets(records)
 	if p.Failed() {
 		p.Logf("the log:\n%s", p.log)
 	}
 }
 
-// checkLog holds for every run of every test: lines of JSON, no errors, and
-// nothing secret.
+// checkLog holds for every run of every test: lines of JSON, and no errors.
 func (p *perch) checkLog() {
 	for _, line := range p.lines() {
 		if line["level"] == "ERROR" && !p.faulty {
 			p.Errorf("an error in the log: %v", line)
 		}
 	}
+}
+
+// records returns what the database holds, if there is one, and keeps the key
+// beside it.
+func (p *perch) records() map[string]string {
+	path, isFile := strings.CutPrefix(cmp.Or(p.env["DATABASE_URL"], "sqlite:data/perch.db"), "sqlite:")
+	if !isFile {
+		return testdb.Contents(p, p.env["DATABASE_URL"])
+	}
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(p.dir, path)
+	}
+	if _, err := os.Stat(path); err != nil {
+		return nil // it is elsewhere
+	}
+	if key, err := os.ReadFile(filepath.Join(filepath.Dir(path), "secret.key")); err == nil {
+		p.keep("secret key", string(key))
+	}
+	return testdb.Contents(p, "sqlite:"+path)
+}
+
+// checkSecrets holds for every run of every test: nothing secret is written
+// down, or shown.
+func (p *perch) checkSecrets(records map[string]string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for secret, what := range p.secrets {
-		if strings.Contains(p.log.String(), secret) {
-			p.Errorf("the log holds a %s", what)
+	byStart := map[string][]string{} // for there may be thousands
+	for secret := range p.secrets {
+		byStart[secret[:shortest]] = append(byStart[secret[:shortest]], secret)
+	}
+	check := func(where, text string, but ...string) {
+		for i := range max(0, len(text)-shortest+1) {
+			for _, secret := range byStart[text[i:i+shortest]] {
+				if what := p.secrets[secret]; strings.HasPrefix(text[i:], secret) && !slices.Contains(but, what) {
+					p.Errorf("%s holds a secret: %s", where, what)
+				}
+			}
+		}
+	}
+	check("the log", p.log.String())
+	for name, content := range records {
+		check(name, content)
+	}
+	for page, link := range p.pages {
+		if strings.HasPrefix(link, p.url+"/") {
+			check(link, page)
+		} else {
+			check("the sandbox's page", page, "oauth_token", "denied", "csrf value") // which its form sends back
 		}
 	}
 }
@@ -359,13 +411,23 @@ func (p *perch) lines() []map[string]any {
 	return lines
 }
 
-// keep remembers a secret that must not be in the log.
+// shortest is how long a secret has to be: shorter ones are found anywhere.
+const shortest = 8
+
+// keep remembers a secret that nobody must write down or show.
 func (p *perch) keep(what, secret string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(secret) >= 8 { // shorter ones are found anywhere
+	if len(secret) >= shortest {
 		p.secrets[secret] = what
 	}
+}
+
+// keepPage remembers a page that a visitor got.
+func (p *perch) keepPage(link, page string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.pages[page] = link
 }
 
 // keepFrom remembers the secrets in what goes over the wire.
@@ -380,7 +442,14 @@ func (p *perch) keepFrom(link string, header http.Header) {
 		}
 	}
 	for _, cookie := range (&http.Response{Header: header}).Cookies() {
-		p.keep("cookie "+cookie.Name, cookie.Value)
+		what := "cookie " + cookie.Name
+		if strings.HasPrefix(cookie.Name, "sandbox_csrf_") {
+			what = "csrf value"
+		}
+		p.keep(what, cookie.Value)
+		if id, err := base64.RawURLEncoding.DecodeString(cookie.Value); err == nil && strings.HasSuffix(cookie.Name, "perch-session") {
+			p.keep("session id", string(id))
+		}
 	}
 }
 
@@ -420,10 +489,18 @@ type overheard struct {
 
 func (o overheard) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := o.RoundTripper.RoundTrip(r)
-	if err == nil {
-		o.p.keepFrom(r.URL.String(), resp.Header)
+	if err != nil {
+		return nil, err
 	}
-	return resp, err
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return nil, err
+	}
+	o.p.keepFrom(r.URL.String(), resp.Header)
+	o.p.keepPage(r.URL.String(), string(body))
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	return resp, nil
 }
 
 // answer is where a request led in the end, read as a page.
@@ -435,22 +512,30 @@ type answer struct {
 // get follows a link, to a path or to a whole URL.
 func (v *visitor) get(link string) answer {
 	v.Helper()
-	r, err := http.NewRequest(http.MethodGet, v.resolve(link), nil)
-	if err != nil {
-		v.Fatal(err)
-	}
-	return v.do(r)
+	return v.do(v.request(link, nil))
 }
 
 // post sends a form.
 func (v *visitor) post(link string, form url.Values) answer {
 	v.Helper()
-	r, err := http.NewRequest(http.MethodPost, v.resolve(link), strings.NewReader(form.Encode()))
+	return v.do(v.request(link, form))
+}
+
+// request is a GET, or a POST when there is a form.
+func (v *visitor) request(link string, form url.Values) *http.Request {
+	v.Helper()
+	method, body := http.MethodGet, ""
+	if form != nil {
+		method, body = http.MethodPost, form.Encode()
+	}
+	r, err := http.NewRequest(method, v.resolve(link), strings.NewReader(body))
 	if err != nil {
 		v.Fatal(err)
 	}
-	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	return v.do(r)
+	if form != nil {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	return r
 }
 
 func (v *visitor) resolve(link string) string {
@@ -462,16 +547,22 @@ func (v *visitor) resolve(link string) string {
 
 func (v *visitor) do(r *http.Request) answer {
 	v.Helper()
-	resp, err := v.client.Do(r)
+	page, err := v.try(r)
 	if err != nil {
 		v.Fatal(err)
+	}
+	return page
+}
+
+// try is do for a program that may be gone.
+func (v *visitor) try(r *http.Request) (answer, error) {
+	resp, err := v.client.Do(r)
+	if err != nil {
+		return answer{}, err
 	}
 	defer resp.Body.Close()
 	doc, err := goquery.NewDocumentFromReader(resp.Body)
-	if err != nil {
-		v.Fatal(err)
-	}
-	return answer{doc, resp}
+	return answer{doc, resp}, err
 }
 
 // consent starts a sign-in and returns the page that asks.
@@ -487,16 +578,20 @@ func (v *visitor) consent(next string) answer {
 // decide sends the consent page's form, as its button does.
 func (v *visitor) decide(page answer, as sandbox.Account, button string) answer {
 	v.Helper()
+	return v.do(v.decision(page, as, button))
+}
+
+func (v *visitor) decision(page answer, as sandbox.Account, button string) *http.Request {
+	v.Helper()
 	form := url.Values{"action": {button}, "account": {as.ID}}
 	page.Find("form#consent input[type=hidden]").Each(func(_ int, input *goquery.Selection) {
 		form.Set(input.AttrOr("name", ""), input.AttrOr("value", ""))
 	})
-	v.p.keep("csrf value", form.Get("csrf"))
 	action, err := page.resp.Request.URL.Parse(page.Find("form#consent").AttrOr("action", ""))
 	if err != nil {
 		v.Fatal(err)
 	}
-	return v.post(action.String(), form)
+	return v.request(action.String(), form)
 }
 
 // signIn signs in as the account, all the way.

@@ -25,7 +25,8 @@ import (
 // ownTwitter is a sandbox in the test's hands, in the place of X: the program
 // has real keys and knows nothing of it.
 type ownTwitter struct {
-	coop    atomic.Value // the Cross-Origin-Opener-Policy of its pages, a string; none when empty
+	people  []sandbox.Account // the demo accounts when nil
+	coop    atomic.Value      // the Cross-Origin-Opener-Policy of its pages, a string; none when empty
 	failing atomic.Pointer[string]
 }
 
@@ -33,9 +34,10 @@ type ownTwitter struct {
 func (x *ownTwitter) fail(path string) { x.failing.Store(&path) }
 
 // startWith starts the program with an ownTwitter.
-func startWith(t *testing.T, x *ownTwitter) *perch {
+func startWith(t *testing.T, x *ownTwitter, settings ...string) *perch {
 	t.Helper()
 	p := prepare(t)
+	p.set(settings...)
 	origin := x.standIn(p, "http://"+p.addr+"/oauth-authorized")
 	p.start()
 	p.sandboxURL = origin
@@ -46,7 +48,7 @@ func startWith(t *testing.T, x *ownTwitter) *perch {
 // returns its origin.
 func (x *ownTwitter) standIn(p *perch, callback string) string {
 	p.Helper()
-	s, err := sandbox.New(sandbox.Options{Callbacks: []string{callback}})
+	s, err := sandbox.New(sandbox.Options{Accounts: x.people, Callbacks: []string{callback}})
 	if err != nil {
 		p.Fatal(err)
 	}
@@ -62,6 +64,9 @@ func (x *ownTwitter) standIn(p *perch, callback string) string {
 		if coop, _ := x.coop.Load().(string); coop != "" {
 			w.Header().Set("Cross-Origin-Opener-Policy", coop)
 		}
+		if strings.HasSuffix(r.URL.Path, "_token") {
+			w = tapped{w, p, r.URL.Path}
+		}
 		s.ServeHTTP(w, r)
 	}))
 	server.Listener.Close()
@@ -71,7 +76,26 @@ func (x *ownTwitter) standIn(p *perch, callback string) string {
 
 	origin := strings.Replace(server.URL, "127.0.0.1", "localhost", 1)
 	p.env["TWITTER_API_URL"], p.env["TWITTER_CONSUMER_KEY"], p.env["TWITTER_CONSUMER_SECRET"] = origin, s.ConsumerKey(), s.ConsumerSecret()
+	p.keep("consumer key", s.ConsumerKey())
+	p.keep("consumer secret", s.ConsumerSecret())
 	return origin
+}
+
+// tapped remembers the tokens that X tells the program, and nobody else.
+type tapped struct {
+	http.ResponseWriter
+	p    *perch
+	path string
+}
+
+func (w tapped) Write(b []byte) (int, error) {
+	if told, err := url.ParseQuery(string(b)); err == nil {
+		w.p.keep("token secret of "+w.path, told.Get("oauth_token_secret"))
+		if w.path == "/oauth/access_token" {
+			w.p.keep("access token", told.Get("oauth_token"))
+		}
+	}
+	return w.ResponseWriter.Write(b)
 }
 
 // beside clicks, and returns the popup that opens.

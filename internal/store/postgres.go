@@ -41,8 +41,8 @@ func openPostgres(ctx context.Context, url string) (*Store, error) {
 	db.SetMaxOpenConns(connections)
 	db.SetMaxIdleConns(connections)
 	db.SetConnMaxIdleTime(5 * time.Minute)
-	db.SetConnMaxLifetime(time.Hour) // so that a database that moved is found
-	return &Store{write: db, read: db}, nil
+	db.SetConnMaxLifetime(time.Hour)                                                   // so that a database that moved is found
+	return &Store{write: db, read: db, turns: make(chan struct{}, connections-2)}, nil // two stay for those who only read
 }
 
 // lookPostgres opens a database to look at it.

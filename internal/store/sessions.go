@@ -104,10 +104,10 @@ const updateSeen = `UPDATE sessions SET seen_at = $2 WHERE id = $1 AND seen_at <
 // Touch records that the session was used now. It is fine when the session
 // has ended meanwhile: it stays ended.
 func (s *Store) Touch(ctx context.Context, id []byte, now time.Time) error {
-	if _, err := s.touch.ExecContext(ctx, id, now.Unix()); err != nil {
-		return failed("touching the session", err)
-	}
-	return nil
+	return s.insist(ctx, "touching the session", func(ctx context.Context) error {
+		_, err := s.touch.ExecContext(ctx, id, now.Unix())
+		return err
+	})
 }
 
 // EndSession ends the session with the id, at once and for good. It is fine

@@ -39,7 +39,7 @@ func openSQLite(ctx context.Context, url string) (*Store, error) {
 	read.SetMaxOpenConns(readers)
 	read.SetMaxIdleConns(readers)
 
-	s := &Store{write: write, read: read, file: file}
+	s := &Store{write: write, read: read, turns: make(chan struct{}, 1), file: file}
 	if err := migrate(ctx, goose.DialectSQLite3, write); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}

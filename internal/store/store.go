@@ -30,8 +30,9 @@ var migrations embed.FS
 
 // Store is an open database. It is safe for use by many goroutines.
 type Store struct {
-	write, read *sql.DB // with PostgreSQL both are the same
-	file        *file   // of SQLite, else nil
+	write, read *sql.DB       // with PostgreSQL both are the same
+	turns       chan struct{} // a place for each change that is being made
+	file        *file         // of SQLite, else nil
 
 	session, touch *sql.Stmt
 }
@@ -210,10 +211,15 @@ func (s *Store) atOnce(ctx context.Context, doing string, do func(context.Contex
 func (s *Store) insist(ctx context.Context, doing string, change func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
+	done, err := s.queue(ctx)
+	if err != nil {
+		return failed(doing, err)
+	}
+	defer done()
 	if err := s.file.present(); err != nil {
 		return failed(doing, err)
 	}
-	err := change(ctx)
+	err = change(ctx)
 	for deadlocked(err) && ctx.Err() == nil {
 		err = change(ctx)
 	}
@@ -221,6 +227,17 @@ func (s *Store) insist(ctx context.Context, doing string, change func(context.Co
 		return failed(doing, err)
 	}
 	return nil
+}
+
+// queue waits for its turn: first come, first served, where database/sql takes
+// any of those who wait. In a rush somebody would wait until it is over.
+func (s *Store) queue(ctx context.Context) (done func(), err error) {
+	select {
+	case s.turns <- struct{}{}:
+		return func() { <-s.turns }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // failed says what was being tried when the database refused. A visitor who

@@ -4,10 +4,8 @@
 package testdb
 
 import (
-	"bytes"
 	"crypto/rand"
 	"database/sql"
-	"encoding/hex"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -79,44 +77,76 @@ func RefuseUpdates(tb testing.TB, url, table string) {
 	Exec(tb, url, `CREATE TRIGGER refuse BEFORE UPDATE ON `+table+` BEGIN SELECT RAISE(ABORT, 'refused'); END`)
 }
 
-// Holds tells whether a text stands anywhere in a database: in SQLite's files,
-// between the rows too, or in PostgreSQL's rows.
+// Holds tells whether a text stands anywhere in a database.
 func Holds(tb testing.TB, url, text string) bool {
 	tb.Helper()
-	if path, ok := strings.CutPrefix(url, "sqlite:"); ok {
-		return inFiles(tb, path, text)
-	}
-	db := Open(tb, url)
-	defer db.Close()
-	for _, table := range []string{"accounts", "sessions", "avatars"} {
-		var holds bool
-		err := db.QueryRow(`SELECT EXISTS (SELECT 1 FROM `+table+` t WHERE position($1 IN t::text) > 0 OR position($2 IN t::text) > 0)`,
-			strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD"), hex.EncodeToString([]byte(text)), // as text, and as bytes
-		).Scan(&holds)
-		if err != nil {
-			tb.Fatal(err)
-		}
-		if holds {
+	for _, content := range Contents(tb, url) {
+		if strings.Contains(content, text) {
 			return true
 		}
 	}
 	return false
 }
 
-func inFiles(tb testing.TB, path, text string) bool {
+// Contents returns all that a database holds, by what holds it: SQLite's files,
+// with what stands between the rows, or PostgreSQL's tables.
+func Contents(tb testing.TB, url string) map[string]string {
 	tb.Helper()
-	files, err := filepath.Glob(path + "*")
-	if err != nil || len(files) == 0 {
-		tb.Fatalf("no files at %s: %v", path, err)
+	if path, ok := strings.CutPrefix(url, "sqlite:"); ok {
+		return files(tb, path)
 	}
-	for _, file := range files {
-		content, err := os.ReadFile(file)
+	db := Open(tb, url)
+	defer db.Close()
+	tables := map[string]string{}
+	for _, table := range []string{"accounts", "sessions", "avatars"} {
+		rows, err := db.Query(`SELECT * FROM ` + table)
 		if err != nil {
 			tb.Fatal(err)
 		}
-		if bytes.Contains(content, []byte(text)) {
-			return true
+		tables[table] = text(tb, rows)
+	}
+	return tables
+}
+
+func text(tb testing.TB, rows *sql.Rows) string {
+	tb.Helper()
+	defer rows.Close()
+	names, err := rows.Columns()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	var all strings.Builder
+	values, places := make([]sql.RawBytes, len(names)), make([]any, len(names))
+	for i := range values {
+		places[i] = &values[i]
+	}
+	for rows.Next() {
+		if err := rows.Scan(places...); err != nil {
+			tb.Fatal(err)
+		}
+		for _, value := range values {
+			all.Write(append(value, '\n'))
 		}
 	}
-	return false
+	if err := rows.Err(); err != nil {
+		tb.Fatal(err)
+	}
+	return all.String()
+}
+
+func files(tb testing.TB, path string) map[string]string {
+	tb.Helper()
+	names, err := filepath.Glob(path + "*")
+	if err != nil || len(names) == 0 {
+		tb.Fatalf("no files at %s: %v", path, err)
+	}
+	contents := map[string]string{}
+	for _, name := range names {
+		content, err := os.ReadFile(name)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		contents[filepath.Base(name)] = string(content)
+	}
+	return contents
 }
