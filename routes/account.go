@@ -83,10 +83,12 @@ func (a *app) refresh(c echo.Context) error {
 	if err == nil {
 		err = a.learn(c.Request().Context(), account, token)
 	}
-	if gone(err) {
-		return a.revoked(c)
-	}
-	if errors.Is(err, session.ErrUnavailable) {
+	switch {
+	case errors.Is(err, session.ErrSealed):
+		return a.sealed(c)
+	case expired(err):
+		return a.revoked(c, account)
+	case errors.Is(err, session.ErrUnavailable):
 		return err
 	}
 	if err != nil {
@@ -98,20 +100,29 @@ func (a *app) refresh(c echo.Context) error {
 	return a.profile(c, session.Notice{Text: "This is how X shows you now."})
 }
 
-// gone tells whether the connection to X is over: revoked there, or sealed with
-// a key that is not there any more.
-func gone(err error) bool {
+// expired tells whether X has ended the connection.
+func expired(err error) bool {
 	var call *twitter.Error
-	return errors.Is(err, session.ErrSealed) || errors.As(err, &call) && call.Reason == twitter.Expired
+	return errors.As(err, &call) && call.Reason == twitter.Expired
 }
 
 // revoked ends a connection that X has ended.
-func (a *app) revoked(c echo.Context) error {
+func (a *app) revoked(c echo.Context, account session.Account) error {
 	if err := a.Sessions.Disconnect(c.Response(), c.Request()); err != nil {
 		return err
 	}
-	a.Log.Info("revoked", "id", requestID(c))
+	a.Log.Info("revoked", "account", account.UserID, "id", requestID(c))
 	a.Sessions.Flash(c.Request(), session.Notice{Text: "X no longer accepts this sign-in. Please sign in again.", Problem: true, Retry: true})
+	return a.redirect(c, "/")
+}
+
+// sealed asks for a new sign-in, which brings a new token: the operator took
+// away the key of the old one.
+func (a *app) sealed(c echo.Context) error {
+	if err := a.Sessions.SignOut(c.Response(), c.Request()); err != nil {
+		return err
+	}
+	a.Sessions.Flash(c.Request(), session.Notice{Text: "The connection to X has to be made anew. Please sign in again.", Problem: true, Retry: true})
 	return a.redirect(c, "/")
 }
 
@@ -160,19 +171,27 @@ func (a *app) told(c echo.Context, n session.Notice, fragment templ.Component) e
 
 // endDevice signs the account out in another browser.
 func (a *app) endDevice(c echo.Context) error {
+	account, _, err := a.Sessions.Current(c.Request())
+	if err != nil {
+		return err
+	}
 	if err := a.Sessions.EndDevice(c.Request(), c.FormValue("device")); err != nil {
 		return err
 	}
-	a.Log.Info("device_ended", "id", requestID(c))
+	a.Log.Info("device_ended", "account", account.UserID, "id", requestID(c))
 	return a.devicesNow(c, "That browser was signed out.")
 }
 
 // endOthers signs the account out in all browsers but this one.
 func (a *app) endOthers(c echo.Context) error {
+	account, _, err := a.Sessions.Current(c.Request())
+	if err != nil {
+		return err
+	}
 	if err := a.Sessions.EndOtherDevices(c.Request()); err != nil {
 		return err
 	}
-	a.Log.Info("device_ended", "others", true, "id", requestID(c))
+	a.Log.Info("device_ended", "account", account.UserID, "others", true, "id", requestID(c))
 	return a.devicesNow(c, "You are signed in nowhere else any more.")
 }
 
@@ -213,6 +232,10 @@ func (a *app) confirm(c echo.Context, question views.ConfirmProps) error {
 
 // disconnect ends the connection to X: there if X answers, here in any case.
 func (a *app) disconnect(c echo.Context) error {
+	account, _, err := a.Sessions.Current(c.Request())
+	if err != nil {
+		return err
+	}
 	token, connected, err := a.Sessions.Token(c.Request())
 	if errors.Is(err, session.ErrUnavailable) {
 		return err
@@ -228,7 +251,7 @@ func (a *app) disconnect(c echo.Context) error {
 	if err := a.Sessions.Disconnect(c.Response(), c.Request()); err != nil {
 		return err
 	}
-	a.Log.Info("disconnected", "id", requestID(c))
+	a.Log.Info("disconnected", "account", account.UserID, "id", requestID(c))
 	a.Sessions.Flash(c.Request(), session.Notice{Text: text, Problem: err != nil})
 	return a.redirect(c, "/")
 }
@@ -238,8 +261,8 @@ func (a *app) delete(c echo.Context) error {
 	if err := a.Sessions.Delete(c.Response(), c.Request()); err != nil {
 		return err
 	}
-	a.Log.Info("account_deleted", "id", requestID(c))
-	a.Sessions.Flash(c.Request(), session.Notice{Text: "Your data is deleted. Nothing about you is left here."})
+	a.Log.Info("account_deleted", "id", requestID(c)) // of whom is not for the log to remember
+	a.Sessions.Flash(c.Request(), session.Notice{Text: "Your data is deleted."})
 	return a.redirect(c, "/")
 }
 

@@ -24,7 +24,7 @@ import (
 const (
 	disconnected = "You are disconnected. X has ended this site's access."
 	halfDone     = "You are disconnected here, but X did not confirm it. Please also remove this site among the connected apps at x.com/settings/connected_apps."
-	deleted      = "Your data is deleted. Nothing about you is left here."
+	deleted      = "Your data is deleted."
 
 	firefox = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:143.0) Gecko/20100101 Firefox/143.0"
 	safari  = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.6 Mobile/15E148 Safari/604.1"

@@ -486,7 +486,7 @@ func TestRefreshWithRotatedKeys(t *testing.T) {
 	}{
 		{[][]byte{anotherKey, oneKey}, "/account", "@robin", refreshed},
 		{[][]byte{anotherKey}, "/account", "@robin", refreshed},
-		{[][]byte{thirdKey}, "/", nobody, signInAnew},
+		{[][]byte{thirdKey}, "/", nobody, "The connection to X has to be made anew. Please sign in again."},
 	} {
 		k.restart(func(s *setup) { s.keys = step.keys })
 		k.clock.advance(time.Hour)

@@ -65,7 +65,7 @@ func TestRefreshingTheProfile(t *testing.T) {
 func TestAskingBeforeWhatCannotBeTakenBack(t *testing.T) {
 	t.Parallel()
 	for link, says := range map[string]string{
-		"/account/delete":     "Your data is deleted. Nothing about you is left here.",
+		"/account/delete":     "Your data is deleted.",
 		"/account/disconnect": "You are disconnected. X has ended this site's access.",
 	} {
 		t.Run("with scripts, "+link, func(t *testing.T) {

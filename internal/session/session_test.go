@@ -569,11 +569,7 @@ func TestSweepEndsWhatIsOverAndNothingElse(t *testing.T) {
 func TestABusyDatabaseKeepsNobodyWaiting(t *testing.T) {
 	s, b := newSite(t), newBrowser(t)
 	b.signIn(t, s, ada)
-	tx, err := testdb.Open(t, s.url).Begin()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer tx.Rollback()
+	testdb.Lock(t, s.url)
 
 	s.now = s.now.Add(10 * time.Minute) // so that the use is to be noted
 	began := time.Now()

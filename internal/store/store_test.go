@@ -92,17 +92,7 @@ func TestInstancesThatStartTogetherMigrateOnce(t *testing.T) {
 func TestALockedDatabaseIsUnavailableUntilItIsFree(t *testing.T) {
 	db, url := open(t)
 	signIn(t, db, ada("ada"), "one", nil, noon)
-	held, err := testdb.Open(t, url).Begin()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer held.Rollback()
-	if testdb.Postgres() {
-		if _, err := held.Exec(`LOCK TABLE accounts, sessions IN SHARE MODE`); err != nil {
-			t.Fatal(err)
-		}
-	}
-
+	unlock := testdb.Lock(t, url)
 	began := time.Now()
 	if err := db.EndSession(t.Context(), id("one")); !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("ending a session: %v, want ErrUnavailable", err)
@@ -114,7 +104,7 @@ func TestALockedDatabaseIsUnavailableUntilItIsFree(t *testing.T) {
 		t.Errorf("reading meanwhile: %v", err)
 	}
 
-	held.Rollback()
+	unlock()
 	if err := db.EndSession(t.Context(), id("one")); err != nil {
 		t.Errorf("once it is free: %v", err)
 	}

@@ -66,6 +66,22 @@ func Exec(tb testing.TB, url, statements string) {
 	}
 }
 
+// Lock holds a database, so that nobody can change it, until unlock.
+func Lock(tb testing.TB, url string) (unlock func()) {
+	tb.Helper()
+	tx, err := Open(tb, url).Begin()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if Postgres() { // in SQLite the transaction is enough
+		if _, err := tx.Exec(`LOCK TABLE accounts, sessions IN SHARE MODE`); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	tb.Cleanup(func() { tx.Rollback() })
+	return func() { tx.Rollback() }
+}
+
 // RefuseUpdates makes every update of a table's rows fail.
 func RefuseUpdates(tb testing.TB, url, table string) {
 	tb.Helper()
@@ -125,7 +141,8 @@ func text(tb testing.TB, rows *sql.Rows) string {
 			tb.Fatal(err)
 		}
 		for _, value := range values {
-			all.Write(append(value, '\n'))
+			all.Write(value)
+			all.WriteByte('\n')
 		}
 	}
 	if err := rows.Err(); err != nil {
