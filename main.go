@@ -25,11 +25,11 @@ import (
 
 	"perch/internal/config"
 	"perch/internal/metrics"
-	"perch/internal/sandbox"
 	"perch/internal/session"
 	"perch/internal/store"
 	"perch/internal/twitter"
 	"perch/routes"
+	"perch/sandbox"
 )
 
 type commands struct {

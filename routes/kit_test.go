@@ -30,12 +30,12 @@ import (
 	"github.com/PuerkitoBio/goquery"
 
 	"perch/internal/metrics"
-	"perch/internal/sandbox"
 	"perch/internal/session"
 	"perch/internal/store"
 	"perch/internal/testdb"
 	"perch/internal/twitter"
 	"perch/routes"
+	"perch/sandbox"
 )
 
 // setup is what a test may want otherwise.

@@ -11,7 +11,7 @@ import (
 
 	"github.com/PuerkitoBio/goquery"
 
-	"perch/internal/sandbox"
+	"perch/sandbox"
 )
 
 // Wherever a next comes in and goes out again, a browser that follows it stays

@@ -16,7 +16,7 @@ import (
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 
-	"perch/internal/sandbox"
+	"perch/sandbox"
 )
 
 func TestTheWholeStory(t *testing.T) {

@@ -24,7 +24,7 @@ import (
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 
-	"perch/internal/sandbox"
+	"perch/sandbox"
 )
 
 // browser is Chromium, started at the first test that asks for it and shared

@@ -12,8 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"perch/internal/sandbox"
 	"perch/internal/testdb"
+	"perch/sandbox"
 )
 
 func TestFiftyKillsLoseNothingThatWasAcknowledged(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 	"syscall"
 	"testing"
 
-	"perch/internal/sandbox"
+	"perch/sandbox"
 )
 
 // site is what its visitors know the instances as.

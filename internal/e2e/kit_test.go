@@ -29,8 +29,8 @@ import (
 
 	"github.com/PuerkitoBio/goquery"
 
-	"perch/internal/sandbox"
 	"perch/internal/testdb"
+	"perch/sandbox"
 )
 
 // patience bounds every wait: no test should need it, and none hangs.

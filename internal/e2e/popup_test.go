@@ -19,7 +19,7 @@ import (
 	"github.com/chromedp/cdproto/target"
 	"github.com/chromedp/chromedp"
 
-	"perch/internal/sandbox"
+	"perch/sandbox"
 )
 
 // ownTwitter is a sandbox in the test's hands, in the place of X: the program

@@ -16,7 +16,7 @@ import (
 // ours says which of our packages each of our packages may know. One that is
 // not here has no place in the design.
 var ours = map[string][]string{
-	".":                {"assets", "views", "routes", "internal/config", "internal/store", "internal/session", "internal/twitter", "internal/sandbox", "internal/metrics"},
+	".":                {"assets", "views", "routes", "internal/config", "internal/store", "internal/session", "internal/twitter", "sandbox", "internal/metrics"},
 	"routes":           {"views", "assets", "internal/session", "internal/twitter", "internal/metrics"},
 	"views":            {"assets"},
 	"assets":           nil,
@@ -24,7 +24,7 @@ var ours = map[string][]string{
 	"internal/store":   nil,
 	"internal/session": {"internal/store", "internal/twitter"},
 	"internal/twitter": nil,
-	"internal/sandbox": nil,
+	"sandbox":          nil,
 	"internal/metrics": nil,
 	"internal/testdb":  nil,
 	"internal/e2e":     nil,
@@ -47,7 +47,7 @@ var theirs = map[string][]string{
 	"github.com/mileusna/useragent":          {"routes"},
 	"github.com/prometheus":                  {"internal/metrics"},
 	"net/http/pprof":                         {"internal/metrics"}, // it is on http.DefaultServeMux as well, which nobody serves
-	"perch/internal/sandbox":                 {"main.go"},
+	"perch/sandbox":                          {"main.go"},
 	"github.com/chromedp":                    {},
 	"github.com/PuerkitoBio":                 {},
 	"perch/internal/testdb":                  {}, // by tests alone
@@ -131,7 +131,7 @@ func TestTheTreeIsTheDesigns(t *testing.T) {
 		"views/layout.templ", "views/header.templ", "views/home.templ", "views/account.templ", "views/problem.templ", "views/popup.templ", "views/privacy.templ",
 		"routes/routes.go", "routes/pages.go", "routes/signin.go", "routes/account.go", "routes/problems.go",
 		"assets/app.css", "assets/app.js", "assets/htmx.min.js",
-		"internal/config", "internal/store", "internal/session", "internal/twitter", "internal/sandbox", "internal/metrics", "internal/e2e",
+		"internal/config", "internal/store", "internal/session", "internal/twitter", "sandbox", "internal/metrics", "internal/e2e",
 	} {
 		if _, err := os.Stat(filepath.Join(root, name)); err != nil {
 			t.Error(err)
