@@ -360,10 +360,7 @@ func TestCheckDatabase(t *testing.T) {
 		}
 		defer db.Close()
 		check(t, []finding{checkDatabase(t.Context(), url)}, "ok The database answers.")
-		testdb.Exec(t, url, map[bool]string{
-			false: `INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, 1)`,
-			true:  `INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, true)`,
-		}[testdb.Postgres()])
+		testdb.MakeNewer(t, url)
 		check(t, []finding{checkDatabase(t.Context(), url)}, "bad The database is of a newer Perch.")
 	})
 }

@@ -174,6 +174,10 @@ func prepare(tb testing.TB) *perch {
 	if testdb.Postgres() {
 		p.env["DATABASE_URL"], p.env["SECRET_KEY"] = testdb.New(tb), "a secret key as every instance has it"
 		p.keep("secret key", p.env["SECRET_KEY"])
+		if u, err := url.Parse(p.env["DATABASE_URL"]); err == nil {
+			password, _ := u.User.Password()
+			p.keep("password of the database", password)
+		}
 	}
 	return p
 }

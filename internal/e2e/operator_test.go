@@ -4,7 +4,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+
+	"perch/internal/testdb"
 )
 
 // says fails the test when a command ended otherwise.
@@ -50,4 +53,15 @@ func TestTheOperatorEndsSessionsOfNoDatabase(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(p.dir, "elsewhere")); err == nil {
 		t.Error("one was made")
 	}
+}
+
+// After going back to an older Perch: it would not know what it reads.
+func TestADatabaseOfANewerPerchStopsTheStart(t *testing.T) {
+	t.Parallel()
+	p := start(t)
+	p.signal(syscall.SIGTERM)
+	p.awaitExit()
+	testdb.MakeNewer(t, p.env["DATABASE_URL"])
+	p.run("serve").says(1, "the database is of a newer Perch (version 9999")
+	p.run("sessions", "end", "--all").says(1, "the database is of a newer Perch (version 9999")
 }

@@ -127,7 +127,7 @@ func within(imported, library string) bool {
 
 func TestTheTreeIsTheDesigns(t *testing.T) {
 	for _, name := range []string{
-		"main.go", "doctor.go", "sessions.go", "go.mod", "go.sum", "Taskfile.yml", "README.md", ".env.example", ".gitignore", ".gitattributes", ".ci/run",
+		"main.go", "server.go", "doctor.go", "sessions.go", "go.mod", "go.sum", "Taskfile.yml", "README.md", ".env.example", ".gitignore", ".gitattributes", ".ci/run",
 		"views/layout.templ", "views/header.templ", "views/home.templ", "views/account.templ", "views/problem.templ", "views/popup.templ", "views/privacy.templ",
 		"routes/routes.go", "routes/pages.go", "routes/signin.go", "routes/account.go", "routes/problems.go",
 		"assets/app.css", "assets/app.js", "assets/htmx.min.js",

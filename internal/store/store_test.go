@@ -51,10 +51,7 @@ func signIn(t testing.TB, db *store.Store, a store.Account, session string, repl
 func TestOpenRefusesTheDatabaseOfANewerPerch(t *testing.T) {
 	url := testdb.New(t)
 	reopen(t, url).Close()
-	testdb.Exec(t, url, map[bool]string{
-		false: `INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, 1)`,
-		true:  `INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, true)`,
-	}[testdb.Postgres()])
+	testdb.MakeNewer(t, url)
 	refused(t, url, "the database is of a newer Perch (version 9999, this one knows")
 }
 
