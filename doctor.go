@@ -205,6 +205,8 @@ func checkDatabase(ctx context.Context, url string) finding {
 		return finding{bad, "What DATABASE_URL names cannot be used as a database: " + err.Error() + ". See that the path is right, and that the file is SQLite's and belongs to the user that Perch runs as."}
 	case err != nil:
 		return finding{bad, "The database that DATABASE_URL names does not answer: " + err.Error() + ". See that the URL is right, and that PostgreSQL runs and lets this machine in."}
+	case current == 0:
+		return finding{note, "The database answers, and holds nothing of Perch's yet: the first start makes the tables."}
 	case current > newest:
 		return finding{bad, "The database is of a newer Perch. Install that one again, or restore the backup that was made before."}
 	case current < newest:

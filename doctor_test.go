@@ -326,7 +326,7 @@ func TestCheckDatabase(t *testing.T) {
 			return errors.Join(err, db.Close())
 		}, "ok The database answers."},
 		{"not there yet", func(string) error { return nil }, "note The database is not there yet"},
-		{"an empty file", func(path string) error { return os.WriteFile(path, nil, 0o600) }, "note The database answers. The next start brings"},
+		{"an empty file", func(path string) error { return os.WriteFile(path, nil, 0o600) }, "note The database answers, and holds nothing"},
 		{"a text", func(path string) error {
 			return os.WriteFile(path, []byte(strings.Repeat("This is no database. ", 100)), 0o600)
 		}, "bad What DATABASE_URL names cannot be used"},

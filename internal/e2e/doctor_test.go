@@ -59,7 +59,7 @@ func TestDoctor(t *testing.T) {
 	const noPerch = "note Nobody answers at BASE_URL"
 	noKey, noDatabase, key := "note The key file .* the first start makes it", "note The database is not there yet", "ok   The key file"
 	if testdb.Postgres() {
-		noKey, noDatabase, key = "ok   SECRET_KEY is set", "note The database answers. The next start", "ok   SECRET_KEY is set"
+		noKey, noDatabase, key = "ok   SECRET_KEY is set", "note The database answers, and holds nothing", "ok   SECRET_KEY is set"
 	}
 	const perch = "ok   Perch answers at BASE_URL, "
 
