@@ -18,7 +18,7 @@ type Avatar struct {
 // avatar leaves the one that is there. It is fine when the account is gone
 // meanwhile: it stays so.
 func (s *Store) SetProfile(ctx context.Context, account int64, screenName, name string, avatar Avatar, at time.Time) error {
-	return s.atOnce(ctx, "storing the profile", func(ctx context.Context, tx *sql.Tx) error {
+	return s.atOnce(ctx, "storing the profile", &concern{account: account}, func(ctx context.Context, tx *sql.Tx) error {
 		updated, err := tx.ExecContext(ctx, `
 			UPDATE accounts SET screen_name = $2, name = $3, profile_at = $4, avatar = CASE WHEN $5 = '' THEN avatar ELSE $5 END
 			WHERE id = $1`,
@@ -39,7 +39,7 @@ func (s *Store) SetProfile(ctx context.Context, account int64, screenName, name 
 
 // SetProfileAt records that the provider was asked for the profile, in vain.
 func (s *Store) SetProfileAt(ctx context.Context, account int64, at time.Time) error {
-	_, err := s.change(ctx, "storing when the profile was asked for", `UPDATE accounts SET profile_at = $2 WHERE id = $1`, account, at.Unix())
+	_, err := s.change(ctx, "storing when the profile was asked for", concern{account: account}, `UPDATE accounts SET profile_at = $2 WHERE id = $1`, account, at.Unix())
 	return err
 }
 
@@ -63,13 +63,13 @@ func (s *Store) Avatar(ctx context.Context, account int64) (Avatar, error) {
 // SetToken replaces the account's encrypted access token, if it still is the
 // old one.
 func (s *Store) SetToken(ctx context.Context, account int64, old, new []byte) error {
-	_, err := s.change(ctx, "storing the token", `UPDATE accounts SET token = $3 WHERE id = $1 AND token = $2`, account, old, new)
+	_, err := s.change(ctx, "storing the token", concern{account: account}, `UPDATE accounts SET token = $3 WHERE id = $1 AND token = $2`, account, old, new)
 	return err
 }
 
 // Disconnect forgets the account's access token and ends all its sessions.
 func (s *Store) Disconnect(ctx context.Context, account int64) error {
-	return s.atOnce(ctx, "disconnecting the account", func(ctx context.Context, tx *sql.Tx) error {
+	return s.atOnce(ctx, "disconnecting the account", &concern{account: account}, func(ctx context.Context, tx *sql.Tx) error {
 		if _, err := tx.ExecContext(ctx, `UPDATE accounts SET token = $2 WHERE id = $1`, account, []byte{}); err != nil {
 			return err
 		}
@@ -84,10 +84,10 @@ func (s *Store) Disconnect(ctx context.Context, account int64) error {
 // deleted in its own time (VACUUM).
 func (s *Store) DeleteAccount(ctx context.Context, account int64) error {
 	// What belongs to the account goes with it (ON DELETE CASCADE).
-	if _, err := s.change(ctx, "deleting the account", `DELETE FROM accounts WHERE id = $1`, account); err != nil || s.file == nil {
+	if _, err := s.change(ctx, "deleting the account", concern{account: account}, `DELETE FROM accounts WHERE id = $1`, account); err != nil || s.file == nil {
 		return err
 	}
 	// Even when the visitor has left: the rows are gone, the bytes are not.
-	_, err := s.change(context.WithoutCancel(ctx), "deleting the account", `PRAGMA wal_checkpoint(TRUNCATE)`)
+	_, err := s.change(context.WithoutCancel(ctx), "deleting the account", concern{account: account}, `PRAGMA wal_checkpoint(TRUNCATE)`)
 	return err
 }

@@ -25,7 +25,8 @@ const maxSessions = 20
 func (s *Store) SignIn(ctx context.Context, account Account, id, replaced []byte, userAgent string, now time.Time) (Session, error) {
 	now = time.Unix(now.Unix(), 0)
 	account.SignedInAt = now
-	err := s.atOnce(ctx, "signing in", func(ctx context.Context, tx *sql.Tx) error {
+	what := concern{session: replaced}
+	err := s.atOnce(ctx, "signing in", &what, func(ctx context.Context, tx *sql.Tx) error {
 		var created, profileAt int64
 		err := tx.QueryRowContext(ctx, `
 			INSERT INTO accounts (id, provider, user_id, screen_name, token, created_at, signed_in_at)
@@ -38,6 +39,7 @@ func (s *Store) SignIn(ctx context.Context, account Account, id, replaced []byte
 		if err != nil {
 			return fmt.Errorf("storing the account: %w", err)
 		}
+		what.account = account.ID
 		account.CreatedAt, account.ProfileAt = time.Unix(created, 0), time.Unix(profileAt, 0)
 		if len(replaced) > 0 {
 			if _, err := tx.ExecContext(ctx, `DELETE FROM sessions WHERE id = $1`, replaced); err != nil {
@@ -81,6 +83,10 @@ const selectSession = `
 // Session returns the session with the id and its account, or ErrNotFound.
 // Whether it is too old is for the caller to say.
 func (s *Store) Session(ctx context.Context, id []byte) (Session, error) {
+	if known, ok := s.cache.get(id); ok {
+		return known, nil
+	}
+	read := s.cache.now()
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	found := Session{ID: id}
@@ -96,6 +102,7 @@ func (s *Store) Session(ctx context.Context, id []byte) (Session, error) {
 	}
 	found.CreatedAt, found.SeenAt = time.Unix(created, 0), time.Unix(seen, 0)
 	a.CreatedAt, a.SignedInAt, a.ProfileAt = time.Unix(accountCreated, 0), time.Unix(signedIn, 0), time.Unix(profileAt, 0)
+	s.cache.put(read, found)
 	return found, nil
 }
 
@@ -104,7 +111,7 @@ const updateSeen = `UPDATE sessions SET seen_at = $2 WHERE id = $1 AND seen_at <
 // Touch records that the session was used now. It is fine when the session
 // has ended meanwhile: it stays ended.
 func (s *Store) Touch(ctx context.Context, id []byte, now time.Time) error {
-	return s.insist(ctx, "touching the session", func(ctx context.Context) error {
+	return s.insist(ctx, "touching the session", &concern{session: id}, func(ctx context.Context) error {
 		_, err := s.touch.ExecContext(ctx, id, now.Unix())
 		return err
 	})
@@ -113,7 +120,7 @@ func (s *Store) Touch(ctx context.Context, id []byte, now time.Time) error {
 // EndSession ends the session with the id, at once and for good. It is fine
 // when there is none.
 func (s *Store) EndSession(ctx context.Context, id []byte) error {
-	_, err := s.change(ctx, "ending the session", `DELETE FROM sessions WHERE id = $1`, id)
+	_, err := s.change(ctx, "ending the session", concern{session: id}, `DELETE FROM sessions WHERE id = $1`, id)
 	return err
 }
 
@@ -157,7 +164,7 @@ func (s *Store) CountSessions(ctx context.Context) (n int64, err error) {
 // empty.
 func (s *Store) EndSessionsBut(ctx context.Context, account int64, keep []byte) error {
 	// A nil slice would be NULL, which no id is unlike.
-	_, err := s.change(ctx, "ending sessions", `DELETE FROM sessions WHERE account_id = $1 AND id <> $2`, account, append([]byte{}, keep...))
+	_, err := s.change(ctx, "ending sessions", concern{account: account}, `DELETE FROM sessions WHERE account_id = $1 AND id <> $2`, account, append([]byte{}, keep...))
 	return err
 }
 
@@ -192,7 +199,7 @@ const batch = 1000
 
 func (s *Store) endInBatches(ctx context.Context, doing, which string, args ...any) (ended int64, err error) {
 	for {
-		result, err := s.change(ctx, doing, `DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE `+which+` LIMIT $1)`,
+		result, err := s.change(ctx, doing, concern{}, `DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE `+which+` LIMIT $1)`,
 			append([]any{batch}, args...)...)
 		if err != nil {
 			return ended, err

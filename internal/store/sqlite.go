@@ -43,6 +43,7 @@ func openSQLite(ctx context.Context, url string) (*Store, error) {
 	if err := migrate(ctx, goose.DialectSQLite3, write); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
+	s.cache = newCache(path)
 	return s, nil
 }
 

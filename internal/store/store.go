@@ -33,6 +33,7 @@ type Store struct {
 	write, read *sql.DB       // with PostgreSQL both are the same
 	turns       chan struct{} // a place for each change that is being made
 	file        *file         // of SQLite, else nil
+	cache       *cache        // of SQLite, else nil
 
 	session, touch *sql.Stmt
 }
@@ -143,7 +144,7 @@ func latest(ctx context.Context, dialect goose.Dialect, db *sql.DB) (version int
 
 // Close closes the database. The Store is of no use afterwards.
 func (s *Store) Close() error {
-	return errors.Join(s.read.Close(), s.write.Close())
+	return errors.Join(s.read.Close(), s.write.Close(), s.cache.close())
 }
 
 // Ping returns nil when the database answers, and ErrUnavailable otherwise.
@@ -182,8 +183,8 @@ type Session struct {
 }
 
 // change makes one change, within patience.
-func (s *Store) change(ctx context.Context, doing, statement string, args ...any) (result sql.Result, err error) {
-	err = s.insist(ctx, doing, func(ctx context.Context) error {
+func (s *Store) change(ctx context.Context, doing string, what concern, statement string, args ...any) (result sql.Result, err error) {
+	err = s.insist(ctx, doing, &what, func(ctx context.Context) error {
 		result, err = s.write.ExecContext(ctx, statement, args...)
 		return err
 	})
@@ -191,8 +192,8 @@ func (s *Store) change(ctx context.Context, doing, statement string, args ...any
 }
 
 // atOnce makes several changes, all or nothing, within patience.
-func (s *Store) atOnce(ctx context.Context, doing string, do func(context.Context, *sql.Tx) error) error {
-	return s.insist(ctx, doing, func(ctx context.Context) error {
+func (s *Store) atOnce(ctx context.Context, doing string, what *concern, do func(context.Context, *sql.Tx) error) error {
+	return s.insist(ctx, doing, what, func(ctx context.Context) error {
 		tx, err := s.write.BeginTx(ctx, nil)
 		if err != nil {
 			return err
@@ -207,8 +208,9 @@ func (s *Store) atOnce(ctx context.Context, doing string, do func(context.Contex
 
 // insist tries a change until it is made or refused, within patience. Two that
 // wait for one another are told apart by PostgreSQL, which gives up one of
-// them: that one is in order, and only has to be made again.
-func (s *Store) insist(ctx context.Context, doing string, change func(context.Context) error) error {
+// them: that one is in order, and only has to be made again. What the change
+// concerns is looked at when it is made.
+func (s *Store) insist(ctx context.Context, doing string, what *concern, change func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	done, err := s.queue(ctx)
@@ -219,6 +221,7 @@ func (s *Store) insist(ctx context.Context, doing string, change func(context.Co
 	if err := s.file.present(); err != nil {
 		return failed(doing, err)
 	}
+	before := s.cache.now()
 	err = change(ctx)
 	for deadlocked(err) && ctx.Err() == nil {
 		err = change(ctx)
@@ -226,6 +229,7 @@ func (s *Store) insist(ctx context.Context, doing string, change func(context.Co
 	if err != nil {
 		return failed(doing, err)
 	}
+	s.cache.changed(before, *what)
 	return nil
 }
 

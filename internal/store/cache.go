@@ -1,0 +1,136 @@
+package store
+
+import (
+	"encoding/binary"
+	"slices"
+	"sync"
+
+	"golang.org/x/exp/mmap"
+)
+
+// maxCached is how many sessions are kept, of about half a kilobyte each.
+const maxCached = 8192
+
+// A cache keeps sessions that were read from a SQLite file, and is exact: it
+// knows them as long as nobody has changed the file since, in this process or
+// another. A nil cache knows nothing.
+type cache struct {
+	index *mmap.ReaderAt
+
+	mu   sync.RWMutex
+	at   mark // of the file, when rows were as they are
+	rows map[string]Session
+	of   map[int64][]string // the ids of an account's, and of some that are not kept any more
+}
+
+// newCache returns the cache for a database that is open, and nil where its
+// file cannot be watched.
+func newCache(path string) *cache {
+	index, err := mmap.Open(path + "-shm")
+	if err != nil {
+		return nil
+	}
+	return &cache{index: index, rows: map[string]Session{}, of: map[int64][]string{}}
+}
+
+func (c *cache) close() error {
+	if c == nil {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.index.Close()
+}
+
+// A mark is the header of SQLite's WAL-index, in memory that all processes
+// share. It changes with every transaction, before that is acknowledged
+// (https://www.sqlite.org/walformat.html#the_wal_index_header).
+type mark [48]byte
+
+// now returns the mark of the file as it is; the zero mark, which fits
+// nothing, when it cannot be told.
+func (c *cache) now() (m mark) {
+	if c != nil {
+		c.index.ReadAt(m[:], 0)
+	}
+	return m
+}
+
+// number counts the transactions.
+func (m mark) number() uint32 { return binary.NativeEndian.Uint32(m[8:]) }
+
+// next tells whether there was one transaction since the mark, or none. Salts
+// are drawn anew when the log begins anew, after a crash too.
+func (m mark) next(after mark) bool {
+	return slices.Equal(m[32:40], after[32:40]) && m.number() > 1 && after.number()-m.number() <= 1
+}
+
+// get returns a session that is known.
+func (c *cache) get(id []byte) (Session, bool) {
+	now := c.now()
+	if now == (mark{}) {
+		return Session{}, false
+	}
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if now != c.at {
+		return Session{}, false
+	}
+	found, ok := c.rows[string(id)]
+	return found, ok
+}
+
+// put keeps a session that was read after the mark was taken, unless the file
+// has changed meanwhile.
+func (c *cache) put(read mark, found Session) {
+	if read == (mark{}) || c.now() != read {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.at != read || len(c.rows) >= maxCached {
+		c.forget()
+		c.at = read
+	}
+	id, account := string(found.ID), found.Account.ID
+	c.rows[id] = found
+	if !slices.Contains(c.of[account], id) {
+		c.of[account] = append(c.of[account], id)
+	}
+}
+
+// A concern says which sessions a change may have touched: one, those of an
+// account, or both; all when it says nothing.
+type concern struct {
+	session []byte
+	account int64
+}
+
+// changed forgets the sessions that a change of ours concerns. The mark was
+// taken before it. When somebody else has changed the file in between, what is
+// kept fits no mark any more, and so is of no use.
+func (c *cache) changed(before mark, what concern) {
+	if c == nil {
+		return
+	}
+	after := c.now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.at != before || !before.next(after) {
+		return
+	}
+	if what.session == nil && what.account == 0 {
+		c.forget()
+	}
+	delete(c.rows, string(what.session))
+	for _, id := range c.of[what.account] {
+		delete(c.rows, id)
+	}
+	delete(c.of, what.account)
+	c.at = after
+}
+
+func (c *cache) forget() {
+	clear(c.rows)
+	clear(c.of)
+}
