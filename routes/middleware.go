@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -64,27 +65,29 @@ func (a *app) recovered() echo.MiddlewareFunc {
 // documentPolicy is for pages: scripts and styles of our own alone, and no
 // text that turns into HTML but by htmx. answerPolicy is for all that is not
 // a page.
-const (
-	documentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
-		"form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types htmx"
-	answerPolicy = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+var (
+	documentPolicy = []string{"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+		"form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types htmx"}
+	answerPolicy = []string{"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"}
 )
 
 // headers sets what every answer carries.
 func (a *app) headers(next echo.HandlerFunc) echo.HandlerFunc {
+	common := map[string][]string{
+		"Content-Security-Policy":      answerPolicy,
+		"X-Content-Type-Options":       {"nosniff"},
+		"X-Frame-Options":              {"DENY"},
+		"Referrer-Policy":              {"same-origin"},
+		"Cross-Origin-Opener-Policy":   {"same-origin"},
+		"Cross-Origin-Resource-Policy": {"same-origin"},
+		"Origin-Agent-Cluster":         {"?1"},
+		"Permissions-Policy":           {"camera=(), geolocation=(), microphone=()"},
+	}
+	if a.BaseURL.Scheme == "https" {
+		common["Strict-Transport-Security"] = []string{"max-age=63072000; includeSubDomains"}
+	}
 	return func(c echo.Context) error {
-		h := c.Response().Header()
-		h.Set("Content-Security-Policy", answerPolicy)
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("X-Frame-Options", "DENY")
-		h.Set("Referrer-Policy", "same-origin")
-		h.Set("Cross-Origin-Opener-Policy", "same-origin")
-		h.Set("Cross-Origin-Resource-Policy", "same-origin")
-		h.Set("Origin-Agent-Cluster", "?1")
-		h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=()")
-		if a.BaseURL.Scheme == "https" {
-			h.Set("Strict-Transport-Security", "max-age=63072000; includeSubDomains")
-		}
+		maps.Copy(c.Response().Header(), common)
 		return next(c)
 	}
 }

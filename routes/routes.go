@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -78,7 +79,7 @@ func New(o Options) http.Handler {
 	e := echo.New()
 	e.HTTPErrorHandler = a.problem
 	e.IPExtractor = clientIP(o.TrustedProxies)
-	e.Use(a.requestID, a.logged, a.recovered(), a.headers, a.addressed, middleware.BodyLimit("64KiB"), a.sameOrigin, a.attached)
+	e.Use(once(a.requestID, a.logged, a.recovered(), a.headers, a.addressed, middleware.BodyLimit("64KiB"), a.sameOrigin, a.attached))
 
 	for _, method := range []string{http.MethodGet, http.MethodHead} {
 		e.Add(method, "/", a.home)
@@ -105,6 +106,17 @@ func New(o Options) http.Handler {
 	return e
 }
 
+// once builds a chain of middleware, the first outermost, once for all
+// requests: Echo would build it for each. The handler at its end is the one
+// that Echo has found.
+func once(chain ...echo.MiddlewareFunc) echo.MiddlewareFunc {
+	all := func(c echo.Context) error { return c.Handler()(c) }
+	for _, link := range slices.Backward(chain) {
+		all = link(all)
+	}
+	return func(echo.HandlerFunc) echo.HandlerFunc { return all }
+}
+
 // needsSignIn tells whether a page is for people who are signed in only.
 func needsSignIn(path string) bool {
 	u, err := url.Parse(path)
@@ -119,7 +131,7 @@ func htmx(c echo.Context) bool {
 }
 
 // render is the one way out with a body.
-func (a *app) render(c echo.Context, status int, policy string, view templ.Component) error {
+func (a *app) render(c echo.Context, status int, policy []string, view templ.Component) error {
 	if err := a.Sessions.Save(c.Response(), c.Request()); err != nil {
 		return err
 	}
@@ -128,7 +140,7 @@ func (a *app) render(c echo.Context, status int, policy string, view templ.Compo
 
 // draw makes the view whole before the first byte goes out, so there is never
 // half a page.
-func (a *app) draw(c echo.Context, status int, policy string, view templ.Component) error {
+func (a *app) draw(c echo.Context, status int, policy []string, view templ.Component) error {
 	b := buffers.Get().(*bytes.Buffer)
 	defer buffers.Put(b)
 	b.Reset()
@@ -136,8 +148,8 @@ func (a *app) draw(c echo.Context, status int, policy string, view templ.Compone
 		return err
 	}
 	h := c.Response().Header()
-	h.Set("Content-Security-Policy", policy)
-	h.Set("Content-Type", "text/html; charset=utf-8")
+	h["Content-Security-Policy"] = policy
+	h["Content-Type"] = html
 	personal(h)
 	body := b.Bytes()
 	if stranger(c) && assets.Takes(c.Request().Header.Get(echo.HeaderAcceptEncoding), "gzip") {
@@ -195,8 +207,15 @@ func (a *app) redirect(c echo.Context, to string) error {
 	return c.Redirect(http.StatusSeeOther, to)
 }
 
+// What many answers carry is made once. Nobody may change it in place.
+var (
+	html        = []string{"text/html; charset=utf-8"}
+	noStore     = []string{"no-store"}
+	varyPersons = []string{"Cookie, Accept-Encoding"}
+)
+
 // personal keeps an answer out of every cache: it depends on who asks.
 func personal(h http.Header) {
-	h.Set("Cache-Control", "no-store")
-	h.Set("Vary", "Cookie, Accept-Encoding")
+	h["Cache-Control"] = noStore
+	h["Vary"] = varyPersons
 }

@@ -120,7 +120,7 @@ func (s *Sessions) SetProfileAsked(ctx context.Context, account int64) error {
 // Reload reads the session again, for a request that has changed the account.
 // It is fine when the session has ended meanwhile: nobody is signed in then.
 func (s *Sessions) Reload(r *http.Request) error {
-	found, err := s.signedIn.Get(r, s.cookieName("session"))
+	found, err := s.signedIn.Get(r, s.names.session)
 	if err != nil {
 		return err
 	}

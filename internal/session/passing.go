@@ -99,7 +99,7 @@ type changed struct{}
 // five wait, or as many as there is room for.
 func (s *Sessions) Flash(r *http.Request, n Notice) {
 	n.ID = hex.EncodeToString(random(8))
-	found := s.get(r, s.cookieName("notices"))
+	found := s.get(r, s.names.notices)
 	found.AddFlash(n)
 	keepNotices(found, maxNotices)
 	found.Values[changed{}] = true
@@ -115,7 +115,7 @@ func keepNotices(found *sessions.Session, newest int) {
 
 // Notices returns the notices that wait, and forgets them.
 func (s *Sessions) Notices(r *http.Request) []Notice {
-	found := s.get(r, s.cookieName("notices"))
+	found := s.get(r, s.names.notices)
 	var notices []Notice
 	for _, flash := range found.Flashes() {
 		if n, ok := flash.(Notice); ok {
@@ -132,7 +132,7 @@ func (s *Sessions) Notices(r *http.Request) []Notice {
 // it once, before the answer's first byte.
 func (s *Sessions) Save(w http.ResponseWriter, r *http.Request) error {
 	s.forgetUnreadable(w, r)
-	name := s.cookieName("notices")
+	name := s.names.notices
 	found := s.get(r, name)
 	_, err := r.Cookie(name)
 	sent := err == nil
@@ -161,7 +161,7 @@ func (s *Sessions) Save(w http.ResponseWriter, r *http.Request) error {
 // is well-formed stays, though its session may be over: a slow answer must not
 // take away the cookie of a sign-in that was faster.
 func (s *Sessions) forgetUnreadable(w http.ResponseWriter, r *http.Request) {
-	name := s.cookieName("session")
+	name := s.names.session
 	if c, err := r.Cookie(name); err == nil {
 		_, readable := hashID(c.Value)
 		if _, signedIn, _ := s.current(r); !readable && !signedIn { // else this very request has replaced it

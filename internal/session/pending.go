@@ -33,7 +33,7 @@ type Pending struct {
 // oldest ones go when there are more than five, or too many bytes.
 func (s *Sessions) Begin(w http.ResponseWriter, r *http.Request, p Pending) error {
 	p.StartedAt = s.Now().UnixMilli()
-	room := maxCookies - sessionRoom - max(noticeRoom, s.cookieBytes(r, s.cookieName("notices")))
+	room := maxCookies - sessionRoom - max(noticeRoom, s.cookieBytes(r, s.names.notices))
 	cookie, err := s.pendingCookie(p)
 	if err != nil || cookieBytes(cookie) > room {
 		p.Next = "/" // better than to lose the sign-in
@@ -66,11 +66,7 @@ func (s *Sessions) pending(c *http.Cookie) (p Pending, ok bool) {
 // token and has no byte that a cookie's name must not have.
 func (s *Sessions) pendingName(token string) string {
 	hash := sha256.Sum256([]byte(token))
-	return s.pendingPrefix() + hex.EncodeToString(hash[:8])
-}
-
-func (s *Sessions) pendingPrefix() string {
-	return s.cookieName("pending-")
+	return s.names.pending + hex.EncodeToString(hash[:8])
 }
 
 // evict forgets the older sign-ins on their way: those that nobody waits for
@@ -120,7 +116,7 @@ func (s *Sessions) pendingBytes(r *http.Request) (total int) {
 
 // pendingCookies returns the cookies of the sign-ins on their way.
 func (s *Sessions) pendingCookies(r *http.Request) []*http.Cookie {
-	return slices.DeleteFunc(r.Cookies(), func(c *http.Cookie) bool { return !strings.HasPrefix(c.Name, s.pendingPrefix()) })
+	return slices.DeleteFunc(r.Cookies(), func(c *http.Cookie) bool { return !strings.HasPrefix(c.Name, s.names.pending) })
 }
 
 func cookieBytes(c *http.Cookie) int {

@@ -65,6 +65,7 @@ type Options struct {
 // Sessions remembers. It is safe for use by many goroutines.
 type Sessions struct {
 	Options
+	names    names
 	signedIn *rowStore
 	passing  *sessions.CookieStore
 	box      box
@@ -87,7 +88,7 @@ func New(o Options) (*Sessions, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Sessions{Options: o, box: newBox(o.SecretKeys), passing: newPassing(o)}
+	s := &Sessions{Options: o, names: o.cookieNames(), box: newBox(o.SecretKeys), passing: newPassing(o)}
 	s.signedIn = &rowStore{Options: o}
 	return s, nil
 }
@@ -98,13 +99,17 @@ func (s *Sessions) Attach(r *http.Request) {
 	sessions.GetRegistry(r)
 }
 
-// cookieName returns the name of one of our cookies: with https the prefix
-// binds it to this host and to encrypted connections (RFC 6265bis §4.1.3.2).
-func (o Options) cookieName(name string) string {
+// names are those of our cookies. A pending sign-in adds its own to the prefix.
+type names struct{ session, notices, pending string }
+
+// cookieNames returns the names: with https a prefix binds them to this host
+// and to encrypted connections (RFC 6265bis §4.1.3.2).
+func (o Options) cookieNames() names {
+	prefix := "perch-"
 	if o.Secure {
-		return "__Host-perch-" + name
+		prefix = "__Host-perch-"
 	}
-	return "perch-" + name
+	return names{prefix + "session", prefix + "notices", prefix + "pending-"}
 }
 
 // cookieOptions returns the attributes of all our cookies. Lax, for they must
@@ -148,7 +153,7 @@ func (s *Sessions) Current(r *http.Request) (Account, bool, error) {
 }
 
 func (s *Sessions) current(r *http.Request) (store.Session, bool, error) {
-	found, err := s.signedIn.Get(r, s.cookieName("session"))
+	found, err := s.signedIn.Get(r, s.names.session)
 	if err != nil {
 		return store.Session{}, false, err
 	}
@@ -159,7 +164,7 @@ func (s *Sessions) current(r *http.Request) (store.Session, bool, error) {
 // SignIn signs the person in with a new session id and ends the session this
 // browser had. The pair is kept encrypted.
 func (s *Sessions) SignIn(w http.ResponseWriter, r *http.Request, person twitter.Identity, pair twitter.Token) error {
-	found, err := s.signedIn.Get(r, s.cookieName("session"))
+	found, err := s.signedIn.Get(r, s.names.session)
 	if err != nil {
 		return err
 	}
@@ -173,7 +178,7 @@ func (s *Sessions) SignIn(w http.ResponseWriter, r *http.Request, person twitter
 // SignOut signs the visitor out. A copy of the cookie is dead at once. It is
 // fine when nobody was signed in.
 func (s *Sessions) SignOut(w http.ResponseWriter, r *http.Request) error {
-	found, err := s.signedIn.Get(r, s.cookieName("session"))
+	found, err := s.signedIn.Get(r, s.names.session)
 	if err != nil {
 		return err
 	}
