@@ -222,6 +222,11 @@ func (p *Provider) Avatar(ctx context.Context, address string) (avatar Avatar, e
 	if err != nil {
 		return Avatar{}, &Error{Call: call, Reason: Garbled}
 	}
+	leave, err := p.place(ctx)
+	if err != nil {
+		return Avatar{}, &Error{Call: call, Reason: Unreachable, cause: err}
+	}
+	defer leave()
 	var answer *http.Response
 	defer func(began time.Time) { p.over(call, began, answer, err) }(p.Now())
 	answer, err = p.transport.RoundTrip(r) // a transport follows no redirect

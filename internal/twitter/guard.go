@@ -39,12 +39,11 @@ func (g *guard) RoundTrip(r *http.Request) (answer *http.Response, err error) {
 	ctx, cancel := context.WithTimeout(g.visitor, g.Timeout)
 	defer cancel()
 	defer context.AfterFunc(r.Context(), cancel)() // the request's own context counts, too
-	select {
-	case g.calls <- struct{}{}:
-		defer func() { <-g.calls }()
-	case <-ctx.Done(): // the breaker hears of those who have the places, not of the crowd behind them
-		return nil, g.unanswered(r, ctx.Err())
+	leave, err := g.place(ctx)
+	if err != nil { // the breaker hears of those who have the places, not of the crowd behind them
+		return nil, g.unanswered(r, err)
 	}
+	defer leave()
 	defer func(began time.Time) { g.over(g.name(r), began, answer, err) }(g.Now())
 
 	answer, err = g.ask(r.WithContext(ctx))
@@ -53,6 +52,16 @@ func (g *guard) RoundTrip(r *http.Request) (answer *http.Response, err error) {
 		g.breaker.heed(err, g.Now())
 	}
 	return answer, err
+}
+
+// place waits for one of the places for calls, until ctx is done.
+func (p *Provider) place(ctx context.Context) (leave func(), err error) {
+	select {
+	case p.calls <- struct{}{}:
+		return func() { <-p.calls }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // signsIn tells whether the call belongs to a sign-in. Only those mind the
