@@ -221,12 +221,8 @@ func TestAtMost64CallsAtOnce(t *testing.T) {
 	}, 30*time.Second)
 
 	var group sync.WaitGroup
-	for i := range 2 * maxCalls {
+	for range 2 * maxCalls {
 		group.Go(func() {
-			if i%4 == 0 { // pictures take a place like any other call
-				p.Avatar(t.Context(), p.APIURL.JoinPath("/picture").String())
-				return
-			}
 			if _, err := loginOnce(t.Context(), p); err != nil {
 				t.Error(err)
 			}
@@ -236,6 +232,31 @@ func TestAtMost64CallsAtOnce(t *testing.T) {
 	if got := most.Load(); got != maxCalls {
 		t.Errorf("%d calls at once, want %d", got, maxCalls)
 	}
+}
+
+func TestPicturesTakePlacesToo(t *testing.T) {
+	arrived, release := make(chan struct{}, maxCalls), make(chan struct{})
+	p := provider(t, func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/picture" {
+			t.Errorf("%s was called, and there was no place", r.URL.Path)
+		}
+		arrived <- struct{}{}
+		<-release
+	}, 30*time.Second)
+	var group sync.WaitGroup
+	for range maxCalls {
+		group.Go(func() { p.Avatar(t.Context(), p.APIURL.JoinPath("/picture").String()) })
+	}
+	for range maxCalls {
+		<-arrived
+	}
+	impatient, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := loginOnce(impatient, p); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v, want that the wait ended", err)
+	}
+	close(release)
+	group.Wait()
 }
 
 func TestACallEndsWhenTheVisitorLeaves(t *testing.T) {
