@@ -42,17 +42,23 @@ func ReadKeyFile(path string) ([]byte, error) {
 	return key, nil
 }
 
+// createKeyFile puts a whole key at path, or nothing: it is written beside,
+// and gets its name when it is there.
 func createKeyFile(path string) ([]byte, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("making a secret key: %w", err)
 	}
-	key := []byte(hex.EncodeToString(random(minKey)))
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	file, err := os.CreateTemp(filepath.Dir(path), ".secret.key-") // 0600
 	if err != nil {
 		return nil, fmt.Errorf("making a secret key: %w", err)
 	}
+	defer os.Remove(file.Name())
+	key := []byte(hex.EncodeToString(random(minKey)))
 	_, err = file.Write(key)
 	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
+		return nil, fmt.Errorf("making a secret key: %w", err)
+	}
+	if err := os.Link(file.Name(), path); err != nil { // fails when there is one by now
 		return nil, fmt.Errorf("making a secret key: %w", err)
 	}
 	return key, nil

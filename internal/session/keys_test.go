@@ -30,6 +30,9 @@ func TestKeyFileIsMadeOnceAndPrivate(t *testing.T) {
 	if got := info.Mode().Perm(); got != 0o600 {
 		t.Errorf("mode %o, want 600", got)
 	}
+	if files, err := os.ReadDir(filepath.Dir(path)); len(files) != 1 || err != nil {
+		t.Errorf("beside it there are %v, %v", files, err)
+	}
 }
 
 func TestADamagedKeyFileIsLeftAlone(t *testing.T) {
