@@ -18,8 +18,8 @@ type Avatar struct {
 // avatar leaves the one that is there. It is fine when the account is gone
 // meanwhile: it stays so.
 func (s *Store) SetProfile(ctx context.Context, account int64, screenName, name string, avatar Avatar, at time.Time) error {
-	return s.atOnce(ctx, "storing the profile", &concern{account: account}, func(ctx context.Context, tx *sql.Tx) error {
-		updated, err := tx.ExecContext(ctx, `
+	return s.atOnce(ctx, "storing the profile", &concern{account: account}, func(ctx context.Context, q querier) error {
+		updated, err := q.ExecContext(ctx, `
 			UPDATE accounts SET screen_name = $2, name = $3, profile_at = $4, avatar = CASE WHEN $5 = '' THEN avatar ELSE $5 END
 			WHERE id = $1`,
 			account, screenName, name, at.Unix(), avatar.Name)
@@ -29,7 +29,7 @@ func (s *Store) SetProfile(ctx context.Context, account int64, screenName, name 
 		if n, err := updated.RowsAffected(); err != nil || n == 0 {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `
+		_, err = q.ExecContext(ctx, `
 			INSERT INTO avatars (account_id, type, content) VALUES ($1, $2, $3)
 			ON CONFLICT (account_id) DO UPDATE SET type = excluded.type, content = excluded.content`,
 			account, avatar.Type, avatar.Content)
@@ -69,11 +69,11 @@ func (s *Store) SetToken(ctx context.Context, account int64, old, new []byte) er
 
 // Disconnect forgets the account's access token and ends all its sessions.
 func (s *Store) Disconnect(ctx context.Context, account int64) error {
-	return s.atOnce(ctx, "disconnecting the account", &concern{account: account}, func(ctx context.Context, tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, `UPDATE accounts SET token = $2 WHERE id = $1`, account, []byte{}); err != nil {
+	return s.atOnce(ctx, "disconnecting the account", &concern{account: account}, func(ctx context.Context, q querier) error {
+		if _, err := q.ExecContext(ctx, `UPDATE accounts SET token = $2 WHERE id = $1`, account, []byte{}); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, `DELETE FROM sessions WHERE account_id = $1`, account)
+		_, err := q.ExecContext(ctx, `DELETE FROM sessions WHERE account_id = $1`, account)
 		return err
 	})
 }
@@ -88,6 +88,10 @@ func (s *Store) DeleteAccount(ctx context.Context, account int64) error {
 		return err
 	}
 	// Even when the visitor has left: the rows are gone, the bytes are not.
-	_, err := s.change(context.WithoutCancel(ctx), "deleting the account", concern{account: account}, `PRAGMA wal_checkpoint(TRUNCATE)`)
-	return err
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
+	if _, err := s.write.ExecContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`); err != nil {
+		return failed("deleting the account", err)
+	}
+	return nil
 }

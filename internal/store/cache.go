@@ -106,10 +106,11 @@ type concern struct {
 	account int64
 }
 
-// changed forgets the sessions that a change of ours concerns. The mark was
-// taken before it. When somebody else has changed the file in between, what is
-// kept fits no mark any more, and so is of no use.
-func (c *cache) changed(before mark, what concern) {
+// changed forgets the sessions that changes of ours concern, which were made
+// in one transaction. The mark was taken before it. When somebody else has
+// changed the file in between, what is kept fits no mark any more, and so is
+// of no use.
+func (c *cache) changed(before mark, made []*waiting) {
 	if c == nil {
 		return
 	}
@@ -119,14 +120,16 @@ func (c *cache) changed(before mark, what concern) {
 	if c.at != before || !before.next(after) {
 		return
 	}
-	if what.session == nil && what.account == 0 {
-		c.forget()
+	for _, w := range made {
+		if w.what.session == nil && w.what.account == 0 {
+			c.forget()
+		}
+		delete(c.rows, string(w.what.session))
+		for _, id := range c.of[w.what.account] {
+			delete(c.rows, id)
+		}
+		delete(c.of, w.what.account)
 	}
-	delete(c.rows, string(what.session))
-	for _, id := range c.of[what.account] {
-		delete(c.rows, id)
-	}
-	delete(c.of, what.account)
 	c.at = after
 }
 

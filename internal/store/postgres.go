@@ -41,8 +41,8 @@ func openPostgres(ctx context.Context, url string) (*Store, error) {
 	db.SetMaxOpenConns(connections)
 	db.SetMaxIdleConns(connections)
 	db.SetConnMaxIdleTime(5 * time.Minute)
-	db.SetConnMaxLifetime(time.Hour)                                                   // so that a database that moved is found
-	return &Store{write: db, read: db, turns: make(chan struct{}, connections-2)}, nil // two stay for those who only read
+	db.SetConnMaxLifetime(time.Hour) // so that a database that moved is found
+	return &Store{write: db, read: db, changes: &apart{db, make(chan struct{}, connections-2)}}, nil
 }
 
 // lookPostgres opens a database to look at it.
@@ -92,6 +92,56 @@ func migratePostgres(ctx context.Context, config pgx.ConnConfig) error {
 		return err
 	}
 	return migrate(ctx, goose.DialectPostgres, db)
+}
+
+// An apart makes PostgreSQL's changes, side by side.
+type apart struct {
+	db    *sql.DB
+	turns chan struct{} // a place for each; two connections stay for those who only read
+}
+
+func (a *apart) close() {}
+
+// make tries until the change is made or refused. Two changes that wait for
+// one another are told apart by PostgreSQL, which gives up one of them: that
+// one is in order, and only has to be made again.
+func (a *apart) make(ctx context.Context, _ *concern, several bool, change change) error {
+	done, err := a.queue(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	err = a.try(ctx, several, change)
+	for deadlocked(err) && ctx.Err() == nil {
+		err = a.try(ctx, several, change)
+	}
+	return err
+}
+
+// queue waits for its turn: first come, first served, where database/sql takes
+// any of those who wait. In a rush somebody would wait until it is over.
+func (a *apart) queue(ctx context.Context) (done func(), err error) {
+	select {
+	case a.turns <- struct{}{}:
+		return func() { <-a.turns }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (a *apart) try(ctx context.Context, several bool, change change) error {
+	if !several {
+		return change(ctx, a.db)
+	}
+	tx, err := a.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	if err := change(ctx, tx); err != nil {
+		return err
+	}
+	return tx.Commit()
 }
 
 // deadlocked tells whether PostgreSQL gave up the change for another one's sake

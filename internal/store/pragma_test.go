@@ -29,7 +29,7 @@ func TestEveryConnectionHasItsPragmas(t *testing.T) {
 			}
 			defer conn.Close()
 			for pragma, want := range map[string]string{
-				"journal_mode": "wal", "synchronous": "2", "busy_timeout": "5000", "foreign_keys": "1", "secure_delete": "1",
+				"journal_mode": "wal", "synchronous": "2", "busy_timeout": "4000", "foreign_keys": "1", "secure_delete": "1",
 				"query_only": pool.queryOnly,
 			} {
 				if got := ask(t, conn, pragma); got != want {

@@ -11,7 +11,7 @@ import (
 
 func TestChangesAreMadeInTheOrderTheyCame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &Store{turns: make(chan struct{}, 1)}
+		s := &apart{turns: make(chan struct{}, 1)}
 		done, err := s.queue(t.Context())
 		if err != nil {
 			t.Fatal(err)

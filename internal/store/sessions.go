@@ -26,9 +26,9 @@ func (s *Store) SignIn(ctx context.Context, account Account, id, replaced []byte
 	now = time.Unix(now.Unix(), 0)
 	account.SignedInAt = now
 	what := concern{session: replaced}
-	err := s.atOnce(ctx, "signing in", &what, func(ctx context.Context, tx *sql.Tx) error {
+	err := s.atOnce(ctx, "signing in", &what, func(ctx context.Context, q querier) error {
 		var created, profileAt int64
-		err := tx.QueryRowContext(ctx, `
+		err := q.QueryRowContext(ctx, `
 			INSERT INTO accounts (id, provider, user_id, screen_name, token, created_at, signed_in_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $6)
 			ON CONFLICT (provider, user_id) DO UPDATE
@@ -42,16 +42,16 @@ func (s *Store) SignIn(ctx context.Context, account Account, id, replaced []byte
 		what.account = account.ID
 		account.CreatedAt, account.ProfileAt = time.Unix(created, 0), time.Unix(profileAt, 0)
 		if len(replaced) > 0 {
-			if _, err := tx.ExecContext(ctx, `DELETE FROM sessions WHERE id = $1`, replaced); err != nil {
+			if _, err := q.ExecContext(ctx, `DELETE FROM sessions WHERE id = $1`, replaced); err != nil {
 				return fmt.Errorf("ending the old session: %w", err)
 			}
 		}
-		_, err = tx.ExecContext(ctx, `INSERT INTO sessions (id, account_id, user_agent, created_at, seen_at) VALUES ($1, $2, $3, $4, $4)`,
+		_, err = q.ExecContext(ctx, `INSERT INTO sessions (id, account_id, user_agent, created_at, seen_at) VALUES ($1, $2, $3, $4, $4)`,
 			id, account.ID, userAgent, now.Unix())
 		if err != nil {
 			return fmt.Errorf("storing the session: %w", err)
 		}
-		_, err = tx.ExecContext(ctx, `
+		_, err = q.ExecContext(ctx, `
 			DELETE FROM sessions WHERE account_id = $1 AND id <> $2 AND id NOT IN (
 				SELECT id FROM sessions WHERE account_id = $1 AND id <> $2 ORDER BY created_at DESC, id LIMIT $3)`,
 			account.ID, id, maxSessions-1)
@@ -106,15 +106,11 @@ func (s *Store) Session(ctx context.Context, id []byte) (Session, error) {
 	return found, nil
 }
 
-const updateSeen = `UPDATE sessions SET seen_at = $2 WHERE id = $1 AND seen_at < $2`
-
 // Touch records that the session was used now. It is fine when the session
 // has ended meanwhile: it stays ended.
 func (s *Store) Touch(ctx context.Context, id []byte, now time.Time) error {
-	return s.insist(ctx, "touching the session", &concern{session: id}, func(ctx context.Context) error {
-		_, err := s.touch.ExecContext(ctx, id, now.Unix())
-		return err
-	})
+	_, err := s.change(ctx, "touching the session", concern{session: id}, `UPDATE sessions SET seen_at = $2 WHERE id = $1 AND seen_at < $2`, id, now.Unix())
+	return err
 }
 
 // EndSession ends the session with the id, at once and for good. It is fine

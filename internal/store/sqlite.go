@@ -39,12 +39,11 @@ func openSQLite(ctx context.Context, url string) (*Store, error) {
 	read.SetMaxOpenConns(readers)
 	read.SetMaxIdleConns(readers)
 
-	s := &Store{write: write, read: read, turns: make(chan struct{}, 1), file: file}
 	if err := migrate(ctx, goose.DialectSQLite3, write); err != nil {
-		return nil, errors.Join(err, s.Close())
+		return nil, errors.Join(err, read.Close(), write.Close())
 	}
-	s.cache = newCache(path)
-	return s, nil
+	cache := newCache(path)
+	return &Store{write: write, read: read, changes: newTogether(write, file, cache), file: file, cache: cache}, nil
 }
 
 // lookSQLite opens a database that is there, to look at it.
@@ -77,7 +76,7 @@ func createPrivate(path string) (*file, error) {
 // hand would reach one connection only.
 func dsn(path string, more ...string) string {
 	pragmas := append([]string{
-		"busy_timeout(5000)",
+		"busy_timeout(4000)", // patience
 		"journal_mode(WAL)",
 		"synchronous(FULL)", // a loss of power must not undo a sign-out
 		"foreign_keys(1)",

@@ -30,12 +30,30 @@ var migrations embed.FS
 
 // Store is an open database. It is safe for use by many goroutines.
 type Store struct {
-	write, read *sql.DB       // with PostgreSQL both are the same
-	turns       chan struct{} // a place for each change that is being made
-	file        *file         // of SQLite, else nil
-	cache       *cache        // of SQLite, else nil
+	write, read *sql.DB // with PostgreSQL both are the same
+	session     *sql.Stmt
+	changes     changer
+	file        *file  // of SQLite, else nil
+	cache       *cache // of SQLite, else nil
+}
 
-	session, touch *sql.Stmt
+// A changer makes changes: PostgreSQL's side by side, SQLite's together.
+type changer interface {
+	// make makes a change of one statement, or of several, all or nothing, until
+	// ctx is done: what became of it then is unknown, as when a connection
+	// breaks. What it concerns is looked at when it is made.
+	make(ctx context.Context, what *concern, several bool, change change) error
+
+	close()
+}
+
+// A change runs the statements it is made of.
+type change func(context.Context, querier) error
+
+// A querier runs statements: the database, or a transaction.
+type querier interface {
+	ExecContext(ctx context.Context, statement string, args ...any) (sql.Result, error)
+	QueryRowContext(ctx context.Context, statement string, args ...any) *sql.Row
 }
 
 // patience is how long a statement waits for the database. It ends well before
@@ -56,20 +74,10 @@ func Open(ctx context.Context, url string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.prepare(ctx); err != nil {
-		return nil, errors.Join(err, s.Close())
+	if s.session, err = s.read.PrepareContext(ctx, selectSession); err != nil {
+		return nil, errors.Join(fmt.Errorf("preparing the database: %w", err), s.Close())
 	}
 	return s, nil
-}
-
-func (s *Store) prepare(ctx context.Context) (err error) {
-	if s.session, err = s.read.PrepareContext(ctx, selectSession); err != nil {
-		return fmt.Errorf("preparing the database: %w", err)
-	}
-	if s.touch, err = s.write.PrepareContext(ctx, updateSeen); err != nil {
-		return fmt.Errorf("preparing the database: %w", err)
-	}
-	return nil
 }
 
 // migrate brings the tables up to date over db.
@@ -144,6 +152,7 @@ func latest(ctx context.Context, dialect goose.Dialect, db *sql.DB) (version int
 
 // Close closes the database. The Store is of no use afterwards.
 func (s *Store) Close() error {
+	s.changes.close()
 	return errors.Join(s.read.Close(), s.write.Close(), s.cache.close())
 }
 
@@ -182,66 +191,31 @@ type Session struct {
 	SeenAt    time.Time
 }
 
-// change makes one change, within patience.
-func (s *Store) change(ctx context.Context, doing string, what concern, statement string, args ...any) (result sql.Result, err error) {
-	err = s.insist(ctx, doing, &what, func(ctx context.Context) error {
-		result, err = s.write.ExecContext(ctx, statement, args...)
+// change makes a change of one statement, within patience.
+func (s *Store) change(ctx context.Context, doing string, what concern, statement string, args ...any) (sql.Result, error) {
+	var made sql.Result
+	err := s.make(ctx, doing, &what, false, func(ctx context.Context, q querier) (err error) {
+		made, err = q.ExecContext(ctx, statement, args...)
 		return err
 	})
-	return result, err
+	if err != nil {
+		return nil, err // made may still be made
+	}
+	return made, nil
 }
 
-// atOnce makes several changes, all or nothing, within patience.
-func (s *Store) atOnce(ctx context.Context, doing string, what *concern, do func(context.Context, *sql.Tx) error) error {
-	return s.insist(ctx, doing, what, func(ctx context.Context) error {
-		tx, err := s.write.BeginTx(ctx, nil)
-		if err != nil {
-			return err
-		}
-		defer tx.Rollback()
-		if err := do(ctx, tx); err != nil {
-			return err
-		}
-		return tx.Commit()
-	})
+// atOnce makes a change of several statements, all or nothing, within patience.
+func (s *Store) atOnce(ctx context.Context, doing string, what *concern, do change) error {
+	return s.make(ctx, doing, what, true, do)
 }
 
-// insist tries a change until it is made or refused, within patience. Two that
-// wait for one another are told apart by PostgreSQL, which gives up one of
-// them: that one is in order, and only has to be made again. What the change
-// concerns is looked at when it is made.
-func (s *Store) insist(ctx context.Context, doing string, what *concern, change func(context.Context) error) error {
+func (s *Store) make(ctx context.Context, doing string, what *concern, several bool, do change) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	done, err := s.queue(ctx)
-	if err != nil {
+	if err := s.changes.make(ctx, what, several, do); err != nil {
 		return failed(doing, err)
 	}
-	defer done()
-	if err := s.file.present(); err != nil {
-		return failed(doing, err)
-	}
-	before := s.cache.now()
-	err = change(ctx)
-	for deadlocked(err) && ctx.Err() == nil {
-		err = change(ctx)
-	}
-	if err != nil {
-		return failed(doing, err)
-	}
-	s.cache.changed(before, *what)
 	return nil
-}
-
-// queue waits for its turn: first come, first served, where database/sql takes
-// any of those who wait. In a rush somebody would wait until it is over.
-func (s *Store) queue(ctx context.Context) (done func(), err error) {
-	select {
-	case s.turns <- struct{}{}:
-		return func() { <-s.turns }, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
 }
 
 // failed says what was being tried when the database refused. A visitor who

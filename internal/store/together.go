@@ -1,0 +1,145 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+)
+
+// maxTogether is how many changes share one transaction at the most, so that
+// the first of them does not wait long for the last.
+const maxTogether = 64
+
+// A together makes SQLite's changes: in the order they come, and those that
+// wait in one transaction, so that they share the wait for the disk. Each
+// counts by itself all the same: one that is refused leaves the others alone,
+// and none is acknowledged before all that came of it is on the disk.
+type together struct {
+	db      *sql.DB
+	file    *file
+	cache   *cache
+	waiting chan *waiting
+	closing context.Context
+	stop    context.CancelFunc
+	stopped chan struct{}
+}
+
+// waiting is a change that somebody waits for.
+type waiting struct {
+	ctx    context.Context
+	what   *concern
+	change change
+	made   chan error // takes one
+}
+
+func newTogether(db *sql.DB, f *file, c *cache) *together {
+	t := &together{db: db, file: f, cache: c, waiting: make(chan *waiting), stopped: make(chan struct{})}
+	t.closing, t.stop = context.WithCancel(context.Background())
+	go t.work()
+	return t
+}
+
+// close lets the change under way finish, and makes no more.
+func (t *together) close() {
+	t.stop()
+	<-t.stopped
+}
+
+var errClosed = errors.New("the database is closed")
+
+func (t *together) make(ctx context.Context, what *concern, _ bool, change change) error {
+	w := &waiting{ctx, what, change, make(chan error, 1)}
+	select {
+	case t.waiting <- w:
+	case <-t.closing.Done():
+		return errClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-w.made:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (t *together) work() {
+	defer close(t.stopped)
+	for {
+		select {
+		case first := <-t.waiting:
+			t.serve(first)
+		case <-t.closing.Done():
+			return
+		}
+	}
+}
+
+// serve makes a change, and those that wait by the time it is its turn.
+func (t *together) serve(first *waiting) {
+	// Not of the first visitor alone: they may leave, and a statement that is
+	// broken off takes the transaction with it. To wait for another process may
+	// take patience (busy_timeout), and so may the rest.
+	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
+	defer cancel()
+	tx, err := t.begin(ctx)
+	if err != nil {
+		first.made <- err
+		return
+	}
+	defer tx.Rollback()
+	before := t.cache.now() // nobody else can change the file from here on
+	var made []*waiting
+	for next := first; next != nil; next = t.next(len(made)) {
+		if err := t.alone(ctx, tx, next); err != nil {
+			next.made <- err
+			continue
+		}
+		made = append(made, next)
+	}
+	err = tx.Commit()
+	if err == nil {
+		t.cache.changed(before, made)
+	}
+	for _, w := range made {
+		w.made <- err
+	}
+}
+
+func (t *together) begin(ctx context.Context) (*sql.Tx, error) {
+	if err := t.file.present(); err != nil {
+		return nil, err
+	}
+	return t.db.BeginTx(ctx, nil)
+}
+
+// next returns who waits, if anybody does and there is room.
+func (t *together) next(made int) *waiting {
+	if made >= maxTogether {
+		return nil
+	}
+	select {
+	case w := <-t.waiting:
+		return w
+	default:
+		return nil
+	}
+}
+
+// alone makes one change within the transaction, or leaves it as it was.
+func (t *together) alone(ctx context.Context, tx *sql.Tx, w *waiting) error {
+	if err := w.ctx.Err(); err != nil {
+		return err // nobody waits for it any more
+	}
+	if _, err := tx.ExecContext(ctx, `SAVEPOINT change`); err != nil {
+		return err
+	}
+	err := w.change(ctx, tx)
+	end := `RELEASE change`
+	if err != nil {
+		end = `ROLLBACK TO change; RELEASE change`
+	}
+	_, endErr := tx.ExecContext(ctx, end)
+	return errors.Join(err, endErr)
+}
