@@ -8,8 +8,8 @@ import (
 	"golang.org/x/exp/mmap"
 )
 
-// maxCached is how many sessions are kept, of about half a kilobyte each.
-const maxCached = 8192
+// maxCached is how many sessions are kept, of less than a kilobyte each.
+const maxCached = 16384
 
 // A cache keeps sessions that were read from a SQLite file, and is exact: it
 // knows them as long as nobody has changed the file since, in this process or
@@ -20,7 +20,7 @@ type cache struct {
 	mu   sync.RWMutex
 	at   mark // of the file, when rows were as they are
 	rows map[string]Session
-	of   map[int64][]string // the ids of an account's, and of some that are not kept any more
+	of   map[int64][]string // the ids of an account's
 }
 
 // newCache returns the cache for a database that is open, and nil where its
@@ -88,14 +88,30 @@ func (c *cache) put(read mark, found Session) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.at != read || len(c.rows) >= maxCached {
+	if c.at != read {
 		c.forget()
 		c.at = read
 	}
+	for id := range c.rows { // any of them
+		if len(c.rows) < maxCached {
+			break
+		}
+		c.drop(id)
+	}
 	id, account := string(found.ID), found.Account.ID
-	c.rows[id] = found
-	if !slices.Contains(c.of[account], id) {
+	if _, known := c.rows[id]; !known {
 		c.of[account] = append(c.of[account], id)
+	}
+	c.rows[id] = found
+}
+
+// drop forgets one session.
+func (c *cache) drop(id string) {
+	account := c.rows[id].Account.ID
+	delete(c.rows, id)
+	c.of[account] = slices.DeleteFunc(c.of[account], func(other string) bool { return other == id })
+	if len(c.of[account]) == 0 {
+		delete(c.of, account)
 	}
 }
 
@@ -124,11 +140,10 @@ func (c *cache) changed(before mark, made []*waiting) {
 		if w.what.session == nil && w.what.account == 0 {
 			c.forget()
 		}
-		delete(c.rows, string(w.what.session))
-		for _, id := range c.of[w.what.account] {
-			delete(c.rows, id)
+		c.drop(string(w.what.session))
+		for _, id := range slices.Clone(c.of[w.what.account]) {
+			c.drop(id)
 		}
-		delete(c.of, w.what.account)
 	}
 	c.at = after
 }

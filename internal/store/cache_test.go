@@ -198,8 +198,15 @@ func TestTheCacheIsBounded(t *testing.T) {
 	for i := range maxCached + 10 {
 		s.cache.put(s.cache.now(), Session{ID: fmt.Append(nil, i), Account: Account{ID: int64(i % 100)}})
 	}
-	if got := len(s.cache.rows); got > maxCached {
-		t.Errorf("%d sessions are kept, want %d at most", got, maxCached)
+	if got := len(s.cache.rows); got != maxCached {
+		t.Errorf("%d sessions are kept, want %d", got, maxCached)
+	}
+	of := 0
+	for _, ids := range s.cache.of {
+		of += len(ids)
+	}
+	if of != maxCached {
+		t.Errorf("%d of them are some account's", of)
 	}
 	if _, ok := s.cache.get(fmt.Append(nil, maxCached+9)); !ok {
 		t.Error("the last one is not kept")

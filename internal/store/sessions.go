@@ -175,28 +175,34 @@ func (s *Store) EndSessionsOf(ctx context.Context, provider, userID string) (end
 	if err != nil {
 		return 0, failed("finding the account", err)
 	}
-	return s.endInBatches(ctx, "ending sessions", `account_id = $2`, account)
+	return s.endInBatches(ctx, "ending sessions", `
+		DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE account_id = $2 LIMIT $1)`, account)
 }
 
 // EndAllSessions ends all sessions of everybody, and returns how many.
 func (s *Store) EndAllSessions(ctx context.Context) (ended int64, err error) {
-	return s.endInBatches(ctx, "ending all sessions", `$2`, true)
+	return s.endInBatches(ctx, "ending all sessions", `
+		DELETE FROM sessions WHERE id IN (SELECT id FROM sessions ORDER BY created_at LIMIT $1)`)
 }
 
 // Sweep deletes the sessions that were made before createdBefore or last seen
 // before seenBefore, and returns how many.
 func (s *Store) Sweep(ctx context.Context, createdBefore, seenBefore time.Time) (swept int64, err error) {
-	return s.endInBatches(ctx, "sweeping sessions", `created_at < $2 OR seen_at < $3`, createdBefore.Unix(), seenBefore.Unix())
+	return s.endInBatches(ctx, "sweeping sessions", `
+		DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE created_at < $2 OR seen_at < $3 LIMIT $1)`,
+		createdBefore.Unix(), seenBefore.Unix())
 }
 
 // batch is how many rows one statement deletes at the most, so that nobody
 // waits long for the one writer.
-const batch = 1000
+const batch = 250
 
-func (s *Store) endInBatches(ctx context.Context, doing, which string, args ...any) (ended int64, err error) {
+// endInBatches repeats a statement that deletes $1 sessions at the most, until
+// there are no more.
+func (s *Store) endInBatches(ctx context.Context, doing, statement string, args ...any) (ended int64, err error) {
+	args = append([]any{batch}, args...)
 	for {
-		result, err := s.change(ctx, doing, concern{}, `DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE `+which+` LIMIT $1)`,
-			append([]any{batch}, args...)...)
+		result, err := s.change(ctx, doing, concern{}, statement, args...)
 		if err != nil {
 			return ended, err
 		}

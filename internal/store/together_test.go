@@ -89,31 +89,3 @@ func TestChangesOfAClosedStoreAreRefused(t *testing.T) {
 		t.Errorf("got %v, want ErrUnavailable", err)
 	}
 }
-
-func BenchmarkSignIn(b *testing.B) {
-	for _, visitors := range []int{1, 32} {
-		b.Run(fmt.Sprint(visitors, " at once"), func(b *testing.B) {
-			s, err := Open(b.Context(), "sqlite:"+filepath.Join(b.TempDir(), "perch.db"))
-			if err != nil {
-				b.Fatal(err)
-			}
-			defer s.Close()
-			work := make(chan int)
-			var all sync.WaitGroup
-			for range visitors {
-				all.Go(func() {
-					for i := range work {
-						if _, err := s.SignIn(b.Context(), Account{Provider: "x", UserID: fmt.Sprint(i), Token: make([]byte, 120)}, fmt.Appendf(nil, "%032d", i), nil, "browser", time.Now()); err != nil {
-							b.Error(err)
-						}
-					}
-				})
-			}
-			for i := 0; b.Loop(); i++ {
-				work <- i
-			}
-			close(work)
-			all.Wait()
-		})
-	}
-}

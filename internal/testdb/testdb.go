@@ -4,9 +4,7 @@
 package testdb
 
 import (
-	"crypto/rand"
 	"database/sql"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,27 +26,22 @@ func New(tb testing.TB) string {
 	if !Postgres() {
 		return "sqlite:" + filepath.Join(tb.TempDir(), "perch.db")
 	}
-	schema := "perch_test_" + strings.ToLower(rand.Text())
-	Exec(tb, server(), "CREATE SCHEMA "+schema)
-	tb.Cleanup(func() { Exec(tb, server(), "DROP SCHEMA "+schema+" CASCADE") })
-	u, err := url.Parse(server())
+	link, drop, err := Schema(server())
 	if err != nil {
-		tb.Fatal("TEST_DATABASE_URL cannot be read as a URL")
+		tb.Fatal(err)
 	}
-	query := u.Query()
-	query.Set("search_path", schema)
-	u.RawQuery = query.Encode()
-	return u.String()
+	tb.Cleanup(func() {
+		if err := drop(); err != nil {
+			tb.Fatal(err)
+		}
+	})
+	return link
 }
 
 // Open opens a database behind everybody's back, until the test ends.
 func Open(tb testing.TB, url string) *sql.DB {
 	tb.Helper()
-	driver, name := "pgx", url
-	if path, ok := strings.CutPrefix(url, "sqlite:"); ok {
-		driver, name = "sqlite", "file:"+path+"?_pragma=busy_timeout(5000)&_txlock=immediate"
-	}
-	db, err := sql.Open(driver, name)
+	db, err := connect(url)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -59,9 +52,7 @@ func Open(tb testing.TB, url string) *sql.DB {
 // Exec runs statements behind everybody's back.
 func Exec(tb testing.TB, url, statements string) {
 	tb.Helper()
-	db := Open(tb, url)
-	defer db.Close()
-	if _, err := db.Exec(statements); err != nil {
+	if err := exec(url, statements); err != nil {
 		tb.Fatal(err)
 	}
 }

@@ -1,0 +1,157 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"net"
+	"slices"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A round is what one round of load saw.
+type round struct {
+	perSecond float64
+	p50, p99  time.Duration
+	busy      float64 // the part of its core that the load took: near 1 it is the load that is measured
+}
+
+// load asks a server for a while over connections that stay open: as soon as
+// one has its answer, it sends the next of the requests. It is one thread that
+// waits for all of them (epoll), for a client of net/http would be slower than
+// the servers it measures.
+func load(addr string, requests [][]byte, connections int, length time.Duration) (round, error) {
+	poll, err := unix.EpollCreate1(0)
+	if err != nil {
+		return round{}, err
+	}
+	defer unix.Close(poll)
+	byFD := map[int32]*connection{}
+	next := 0
+	request := func() []byte {
+		next++
+		return requests[next%len(requests)]
+	}
+	for range connections {
+		c, err := dial(addr)
+		if err != nil {
+			return round{}, err
+		}
+		defer unix.Close(c.fd)
+		byFD[int32(c.fd)] = c
+		if err := unix.EpollCtl(poll, unix.EPOLL_CTL_ADD, c.fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(c.fd)}); err != nil {
+			return round{}, err
+		}
+	}
+
+	took := make([]time.Duration, 0, 1<<17)
+	events := make([]unix.EpollEvent, connections)
+	began, worked := time.Now(), cpu()
+	for _, c := range byFD {
+		if err := c.send(request()); err != nil {
+			return round{}, err
+		}
+	}
+	for time.Since(began) < length {
+		n, err := unix.EpollWait(poll, events, 1000)
+		if err != nil && err != unix.EINTR {
+			return round{}, err
+		}
+		for _, event := range events[:max(n, 0)] {
+			c := byFD[event.Fd]
+			whole, err := c.receive()
+			if err != nil {
+				return round{}, err
+			}
+			if whole {
+				took = append(took, time.Since(c.sent))
+				if err := c.send(request()); err != nil {
+					return round{}, err
+				}
+			}
+		}
+	}
+	if len(took) == 0 {
+		return round{}, fmt.Errorf("no answer of %s", addr)
+	}
+	length = time.Since(began)
+	busy := (cpu() - worked).Seconds() / length.Seconds()
+	slices.Sort(took)
+	return round{float64(len(took)) / length.Seconds(), took[len(took)/2], took[len(took)*99/100], busy}, nil
+}
+
+// cpu is how long this thread has worked so far.
+func cpu() time.Duration {
+	var used unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_THREAD, &used); err != nil {
+		return 0
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
+}
+
+// A connection has one request under way.
+type connection struct {
+	fd       int
+	sent     time.Time
+	received []byte // of the answer, so far
+	buffer   [16 << 10]byte
+}
+
+func dial(addr string) (*connection, error) {
+	to, err := net.ResolveTCPAddr("tcp4", addr)
+	if err != nil {
+		return nil, err
+	}
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Connect(fd, &unix.SockaddrInet4{Port: to.Port, Addr: [4]byte(to.IP.To4())}); err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("connecting to %s: %w", addr, err)
+	}
+	return &connection{fd: fd}, unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+}
+
+func (c *connection) send(request []byte) error {
+	c.received, c.sent = c.buffer[:0], time.Now()
+	n, err := unix.Write(c.fd, request)
+	if err == nil && n < len(request) {
+		err = fmt.Errorf("sent %d bytes of %d", n, len(request))
+	}
+	return err
+}
+
+// receive reads what has come, and tells whether that is the whole answer.
+func (c *connection) receive() (whole bool, err error) {
+	n, err := unix.Read(c.fd, c.buffer[len(c.received):])
+	if err != nil {
+		return false, err
+	}
+	if n == 0 {
+		return false, fmt.Errorf("the server hung up, or its answer is longer than %d bytes", len(c.buffer))
+	}
+	c.received = c.buffer[:len(c.received)+n]
+	head, body, ok := bytes.Cut(c.received, []byte("\r\n\r\n"))
+	if !ok {
+		return false, nil
+	}
+	if !bytes.HasPrefix(head, []byte("HTTP/1.1 200 ")) {
+		return false, fmt.Errorf("an answer that is not 200: %.300q", c.received)
+	}
+	length, err := contentLength(head)
+	return len(body) >= length, err
+}
+
+func contentLength(head []byte) (int, error) {
+	_, value, _ := bytes.Cut(head, []byte("\r\nContent-Length: "))
+	value, _, _ = bytes.Cut(value, []byte("\r\n"))
+	n, err := strconv.Atoi(string(value))
+	if err != nil {
+		return math.MaxInt, fmt.Errorf("an answer without a length: %.300q", head)
+	}
+	return n, nil
+}
