@@ -29,8 +29,9 @@ import (
 type commands struct {
 	config.Settings `embed:""`
 
-	Serve    serve  `cmd:"" default:"1" help:"Serve the application, with the sandbox beside it while no keys are set (the default)."`
-	Doctor   doctor `cmd:"" help:"Check the keys with one call to X, and the rest of the set-up; say what is wrong and what to do. Exits with 1 when something is."`
+	Serve    serve   `cmd:"" default:"1" help:"Serve the application, with the sandbox beside it while no keys are set (the default)."`
+	Doctor   doctor  `cmd:"" help:"Check the keys with one call to X, and the rest of the set-up; say what is wrong and what to do. Exits with 1 when something is."`
+	Sandbox  pretend `cmd:"" help:"Run the sandbox alone: a pretend Twitter, for people who test their own sign-in. It needs none of the settings."`
 	Sessions struct {
 		End endSessions `cmd:"" help:"End sessions, of one person or of everybody: their browsers are signed out at once."`
 	} `cmd:"" help:"End sessions."`
@@ -110,7 +111,7 @@ func (serve) Run(ctx context.Context, c config.Config) error {
 		}
 		beside, err := sandbox.Listen(ctx, c.SandboxAddr)
 		if err != nil {
-			return err
+			return fmt.Errorf("SANDBOX_ADDR cannot be listened on: %w", err)
 		}
 		server := newServer(pretend, log)
 		defer server.Close() // after the application has drained: a sign-in under way still needs it

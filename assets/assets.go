@@ -24,21 +24,22 @@ import (
 	"github.com/tdewolff/minify/v2"
 	"github.com/tdewolff/minify/v2/css"
 	"github.com/tdewolff/minify/v2/js"
+
+	"perch/assets/htmx"
 )
 
 // Prefix is the path that all assets are under.
 const Prefix = "/assets/"
 
-//go:embed app.css app.js popup.js htmx.min.js icon.svg icon.png
+//go:embed app.css app.js popup.js icon.svg icon.png
 var files embed.FS
 
-// What pages may refer to. htmx.min.js is htmx 4.0.1 as published on npm
-// (package htmx.org, dist/htmx.min.js); a test holds its SHA-256.
+// What pages may refer to.
 var (
 	CSS     = load("app.css", "text/css; charset=utf-8")
 	App     = load("app.js", "text/javascript; charset=utf-8")
 	Popup   = load("popup.js", "text/javascript; charset=utf-8")
-	HTMX    = load("htmx.min.js", "text/javascript; charset=utf-8")
+	HTMX    = keep("htmx.min.js", "text/javascript; charset=utf-8", []byte(htmx.Script))
 	Icon    = load("icon.svg", "image/svg+xml")
 	Picture = load("icon.png", "image/png") // 512 by 512 pixels
 )
@@ -65,9 +66,11 @@ func load(name, contentType string) Asset {
 	if err != nil {
 		panic(err) // the compiler embedded it
 	}
-	if !strings.Contains(name, ".min.") {
-		content = minified(content, contentType)
-	}
+	return keep(name, contentType, minified(content, contentType))
+}
+
+// keep makes an asset of what is ready to go out.
+func keep(name, contentType string, content []byte) Asset {
 	hash := sha256.Sum256(content)
 	ext := path.Ext(name)
 	a := Asset{

@@ -9,8 +9,8 @@ import (
 )
 
 var (
-	errAppsForeign = refuseApps(http.StatusForbidden, "This form was not sent from the sandbox's own page in this browser.", "the form is not from our page")
-	errAppsGarbled = refuseApps(http.StatusBadRequest, "The form that was sent makes no sense.", "no such form or account")
+	errAppsForeign = refuseApps(http.StatusForbidden, "This form was not sent from the sandbox's own page in this browser.", "The form is not from the page in this browser.")
+	errAppsGarbled = refuseApps(http.StatusBadRequest, "The form that was sent makes no sense.", "There is no such account in the form.")
 )
 
 func refuseApps(status int, sentence, reason string) *refusal {
@@ -19,7 +19,7 @@ func refuseApps(status int, sentence, reason string) *refusal {
 
 // apps lists who let an application in, as X does under "Connected apps", for a person to take its access away.
 func (s *Server) apps(w http.ResponseWriter, r *http.Request) (string, error) {
-	p := appsProps{App: origin(s.callbacks[s.opts.Callbacks[0]]), CSRF: rand.Text(), Connected: s.connected()}
+	p := appsProps{App: s.app(nil), CSRF: rand.Text(), Connected: s.connected()}
 	if c, err := r.Cookie(appsCookie("").Name); err == nil && len(c.Value) == len(p.CSRF) {
 		p.CSRF = c.Value // one for all tabs
 	}
@@ -30,7 +30,7 @@ func (s *Server) apps(w http.ResponseWriter, r *http.Request) (string, error) {
 	http.SetCookie(w, appsCookie(p.CSRF))
 	w.Header().Set("Content-Security-Policy", policy+"'self'")
 	answer(w, http.StatusOK, kindHTML, b.String())
-	return "listed", nil
+	return "The connected apps were shown.", nil
 }
 
 func appsCookie(value string) *http.Cookie {
@@ -67,5 +67,5 @@ func (s *Server) revoke(w http.ResponseWriter, r *http.Request) (string, error) 
 	s.Revoke(id)
 	w.Header().Set("Location", "/sandbox/apps")
 	w.WriteHeader(http.StatusSeeOther)
-	return "revoked", nil
+	return "Access was taken away.", nil
 }

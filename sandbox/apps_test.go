@@ -56,7 +56,7 @@ func TestApps(t *testing.T) {
 	if status, _ := b.revoke(page, "12", nil); status != http.StatusSeeOther { // from a tab that shows what was
 		t.Errorf("a second time the button answers %d", status)
 	}
-	if got := k.logs.String(); strings.Count(got, `level=INFO msg="sandbox apps" method=POST verdict=revoked`) != 2 || strings.Contains(got, page.Find("[name=csrf]").AttrOr("value", "")) {
+	if got := k.logs.String(); strings.Count(got, `level=INFO msg="sandbox apps" method=POST verdict="Access was taken away."`) != 2 || strings.Contains(got, page.Find("[name=csrf]").AttrOr("value", "")) {
 		t.Errorf("the log reads\n%s", got)
 	}
 }

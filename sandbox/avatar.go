@@ -7,12 +7,30 @@ import (
 	"image/color"
 	"image/png"
 	"net/http"
+	"path"
+	"strings"
 )
 
 // avatarSizes are X's variants of a profile image ("User profile images and banners"), by the end of the file's name, with their sides in pixels.
 var avatarSizes = map[string]int{"_mini": 24, "_normal": 48, "_bigger": 73, "": 400}
 
 func avatarPath(id, suffix string) string { return "/sandbox/avatars/" + id + suffix + ".png" }
+
+// avatar answers with the picture of an account.
+func (s *Server) avatar(w http.ResponseWriter, r *http.Request) (string, error) {
+	id, suffix, _ := strings.Cut(strings.TrimSuffix(path.Base(r.URL.Path), ".png"), "_")
+	if suffix != "" {
+		suffix = "_" + suffix
+	}
+	side, sized := avatarSizes[suffix]
+	s.mu.Lock()
+	known := s.account(id) != nil
+	s.mu.Unlock()
+	if !sized || !known || r.URL.Path != avatarPath(id, suffix) {
+		return "", errPage
+	}
+	return avatar(id, side)(w, r)
+}
 
 // avatar answers with a square picture that is always the same for seed: five by five fields, mirrored, in one of many colours.
 func avatar(seed string, side int) handler {

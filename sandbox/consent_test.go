@@ -34,7 +34,7 @@ func TestConsentPage(t *testing.T) {
 		}
 		for selector, want := range map[string]int{
 			"html[lang=en]": 1, "title": 1, "header": 1, "main": 1, "main h1": 1, "fieldset > legend": 1,
-			"fieldset label input[type=radio][name=account]": len(DemoAccounts()), "input[checked]": 1,
+			"fieldset label input[type=radio][name=account]": len(DemoAccounts()), "input[type=radio][checked]": 1, "input[type=checkbox][name=remember][checked]": 1,
 			"button#authorize[name=action][value=authorize]": 1, "button#cancel[name=action][value=cancel]": 1,
 			"input[type=hidden][name=oauth_token]": 1, "input[type=hidden][name=csrf]": 1,
 			"script, [style], [onclick], style": 0,

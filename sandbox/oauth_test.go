@@ -121,7 +121,7 @@ func TestWholeFlow(t *testing.T) {
 		}
 	}
 	if got := k.logs.String(); strings.Count(got, "\n") != strings.Count(got, "msg=\"sandbox ") || strings.Contains(got, "avatar") ||
-		!strings.Contains(got, `msg="sandbox access_token" method=POST verdict=exchanged`) {
+		!strings.Contains(got, `msg="sandbox access_token" method=POST status=200 code=0 verdict="The request token was exchanged`) {
 		t.Errorf("the log reads\n%s", got)
 	}
 }
@@ -608,4 +608,15 @@ func TestNonces(t *testing.T) {
 			t.Errorf("the oldest request token still answers %d", a.status)
 		}
 	})
+}
+
+// What the header says may be said once more elsewhere, as long as it is the same.
+func TestARepeatInAnotherPlaceCountsOnce(t *testing.T) {
+	for query, want := range map[string]int{"oauth_version=1.0": http.StatusOK, "oauth_version=1.1": http.StatusBadRequest, "other=1.0": http.StatusUnauthorized} {
+		k := newKit(t)
+		a := k.call(t, signed{path: "/oauth/request_token", oauth: map[string]string{"oauth_callback": callback}, edit: func(r *http.Request) { r.URL.RawQuery = query }})
+		if a.status != want {
+			t.Errorf("%s: %d %s, want %d", query, a.status, a.body, want)
+		}
+	}
 }

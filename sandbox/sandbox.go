@@ -1,11 +1,12 @@
 // Package sandbox is a faithful Twitter for development and tests: sign-in with no account, no keys and no network.
 //
 // It speaks OAuth 1.0a as strictly as RFC 5849 words it, asks on a consent page of its own which demo account to be, and refuses in X's own shapes and
-// codes. A client in any language that signs in here has its signatures, callbacks and errors right.
+// codes. A client in any language that signs in here has its signatures, callbacks and errors right. What X keeps to itself, it tells: Calls says in a
+// sentence what was wrong with each call, down to the mistake in a signature. Faults go wrong on purpose. Under /_sandbox/ a program has all that in JSON.
 //
 // It is compiled into the application, and these locks keep it out of production: Listen takes a loopback address only; only requests whose Host is a
-// loopback name are answered (421 otherwise); unless given some, it mints its own keys, which X does not know; every answer carries
-// "X-Perch-Sandbox: true", and every log line begins with "sandbox".
+// loopback name are answered (421 otherwise, unless Options.AllowRemote says so); unless given some, it mints its own keys, which X does not know; every
+// answer carries "X-Perch-Sandbox: true", and every log line begins with "sandbox".
 package sandbox
 
 import (
@@ -18,7 +19,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"regexp"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,11 +27,12 @@ import (
 	"time"
 )
 
-// Options says what New needs. Only Callbacks has no default.
+// Options says what New needs. The zero value is a sandbox that works.
 type Options struct {
 	// ConsumerKey and ConsumerSecret are the application's "API Key and Secret". With neither, both are minted for this run; only one is an error.
 	ConsumerKey, ConsumerSecret string
-	// Callbacks are the registered callback URLs, at least one: absolute, without fragment. oauth_callback must equal one of them byte for byte, as at X.
+	// Callbacks are the registered callback URLs, absolute and without fragment; oauth_callback must equal one of them byte for byte, as at X. "oob" is
+	// registered like any other, and shows a PIN instead of going anywhere. With none, any http or https URL on loopback is taken, which X does not do.
 	Callbacks []string
 	// Accounts are the people one can sign in as; DemoAccounts when empty.
 	Accounts []Account
@@ -39,48 +41,53 @@ type Options struct {
 	// Log gets one line per call, for pictures and stylesheet at level Debug: what was asked and the verdict, with the reason X would keep to itself; never a
 	// token, secret, verifier or signature. Nil discards.
 	Log *slog.Logger
-}
 
-// Account is a person at this Twitter.
-type Account struct {
-	ID         string // user_id: a 64-bit number in decimal; never changes
-	ScreenName string // the @handle without "@": [A-Za-z0-9_], at most 15 (X's limit); may change and be re-used
-	Name       string // what is displayed: any text of 1 to 50 characters
-}
-
-// DemoAccounts returns people who between them try a page's nerves: names that are long, foreign, right to left, or look like markup, and identifiers no
-// JavaScript number holds.
-func DemoAccounts() []Account {
-	return []Account{
-		{ID: "2244994945", ScreenName: "robin", Name: "Robin Perch"},
-		{ID: "12", ScreenName: "jenny_wren", Name: `Jenny "Wren" & <Co>`},
-		{ID: "1700000000000000003", ScreenName: "goldcrest_wings", Name: "Wilhelmina Featherstonehaugh-Goldcrest of Greatham"},
-		{ID: "1700000000000000004", ScreenName: "suzume", Name: "雀 すずめ"},
-		{ID: "18446744073709551615", ScreenName: "Bulbul", Name: "بلبل"},
-	}
+	// Seed, when not 0, makes keys, tokens and verifiers the same in every run, for tests that record what they see. Never use it for anything else: who
+	// knows the seed knows the secrets.
+	Seed int64
+	// AutoApprove is the screen name of the account that says yes at once, without a page: for machines without a browser. Empty asks.
+	AutoApprove string
+	// AllowRemote answers whatever the Host is, not only loopback names. Then anybody who reaches the sandbox can be anybody.
+	AllowRemote bool
+	// RateLimits refuses, with 429 and code 88, more calls in 15 minutes than X takes for a token. The x-rate-limit headers are there in any case.
+	RateLimits bool
+	// Faults go wrong from the start, and again after a reset.
+	Faults []Fault
 }
 
 // Server is one sandbox: an http.Handler with its keys, its accounts and the tokens it gave out, all in memory and bounded. It is safe for concurrent use.
 type Server struct {
 	opts        Options
-	callbacks   map[string]*url.URL // by what the client must send
+	callbacks   map[string]*url.URL // by what the client must send; nil for "oob"
 	routes      map[string][]route  // by path
 	crossOrigin *http.CrossOriginProtection
 
-	mu       sync.Mutex
+	mu sync.Mutex
+	state
+	watchers map[chan Call]struct{}
+}
+
+// state is all that a reset puts back to how it was at the start.
+type state struct {
 	accounts []Account
+	approver string // the ID of the account that says yes at once; empty asks
 	requests expiring[*requestToken]
-	pairs    map[string]pair // by account ID
+	ended    expiring[string] // why a request token is over, in words
+	pairs    map[string]pair  // by account ID; who has one gave consent
 	nonces   expiring[struct{}]
+	browsers expiring[string] // the account ID of who is signed in there, by the cookie's value
+	limits   map[limited]window
+	minted   map[string]int // how many secrets of each purpose
+	faults   []Fault
+	calls    []Call
+	lastCall int64
+	wrong    diagnoses
 }
 
 // New returns a sandbox as opts describe it, or says which option is wrong.
 func New(opts Options) (*Server, error) {
 	if (opts.ConsumerKey == "") != (opts.ConsumerSecret == "") {
 		return nil, errors.New("a consumer key and its secret go together: give both, or neither and the sandbox mints them")
-	}
-	if opts.ConsumerKey == "" {
-		opts.ConsumerKey, opts.ConsumerSecret = "sandbox-"+rand.Text(), "sandbox-secret-"+rand.Text()
 	}
 	if len(opts.Accounts) == 0 {
 		opts.Accounts = DemoAccounts()
@@ -96,57 +103,63 @@ func New(opts Options) (*Server, error) {
 		opts:        opts,
 		callbacks:   map[string]*url.URL{},
 		crossOrigin: http.NewCrossOriginProtection(),
-		requests:    newExpiring[*requestToken](requestTokenLife, maxRequestTokens),
-		pairs:       map[string]pair{},
-		nonces:      newExpiring[struct{}](nonceLife, maxNonces),
-	}
-	if len(opts.Callbacks) == 0 {
-		return nil, errors.New("the sandbox needs at least one callback URL")
+		watchers:    map[chan Call]struct{}{},
 	}
 	for _, callback := range opts.Callbacks {
+		if callback == outOfBand {
+			s.callbacks[callback] = nil
+			continue
+		}
 		u, err := url.Parse(callback)
 		if err != nil || u.Scheme == "" || u.Host == "" || u.User != nil || strings.Contains(callback, "#") {
-			return nil, fmt.Errorf("callback %q is not an absolute URL without a fragment, such as http://127.0.0.1:8080/oauth-authorized", callback)
+			return nil, fmt.Errorf("callback %q is neither an absolute URL without a fragment, such as http://127.0.0.1:8080/oauth-authorized, nor oob", callback)
 		}
 		s.callbacks[callback] = u
 	}
-	for _, a := range opts.Accounts {
-		if err := s.add(a); err != nil {
-			return nil, err
-		}
+	if err := s.Reset(); err != nil {
+		return nil, err
+	}
+	if opts.ConsumerKey == "" {
+		s.opts.ConsumerKey, s.opts.ConsumerSecret = "sandbox-"+s.mint("consumer key")[:26], "sandbox-secret-"+s.mint("consumer secret")[:26]
 	}
 	s.routes = s.table()
 	return s, nil
 }
 
-var (
-	accountID  = regexp.MustCompile(`^[1-9][0-9]{0,19}$`)
-	screenName = regexp.MustCompile(`^[A-Za-z0-9_]{1,15}$`)
-)
+// Reset puts everything back to how it was at the start: accounts and faults as they were given, and no token, consent, nonce or call remembered. The keys
+// stay, and so do those who watch. The error says which option is wrong, so after New there is none.
+func (s *Server) Reset() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 
-// add takes in an account that could exist at X, and is not here yet.
-func (s *Server) add(a Account) error {
-	switch n := len([]rune(a.Name)); {
-	case !accountID.MatchString(a.ID):
-		return fmt.Errorf("account ID %q is not a number of 1 to 20 digits", a.ID)
-	case !screenName.MatchString(a.ScreenName):
-		return fmt.Errorf("screen name %q is not 1 to 15 of A-Z, a-z, 0-9 and _", a.ScreenName)
-	case n < 1 || n > 50:
-		return fmt.Errorf("name %q has %d characters, not 1 to 50", a.Name, n)
-	case s.account(a.ID) != nil:
-		return fmt.Errorf("there are two accounts with ID %q", a.ID)
+	s.state = state{
+		requests: newExpiring[*requestToken](requestTokenLife, maxRequestTokens),
+		ended:    newExpiring[string](time.Hour, maxEnded),
+		pairs:    map[string]pair{},
+		nonces:   newExpiring[struct{}](nonceLife, maxNonces),
+		browsers: newExpiring[string](browserLife, maxBrowsers),
+		limits:   map[limited]window{},
+		minted:   map[string]int{},
+		lastCall: s.lastCall, // so that nobody who watches takes a new call for an old one
 	}
-	s.accounts = append(s.accounts, a)
+	for _, a := range s.opts.Accounts {
+		if err := s.add(a); err != nil {
+			return err
+		}
+	}
+	if s.opts.AutoApprove != "" {
+		a := s.named(s.opts.AutoApprove)
+		if a == nil {
+			return fmt.Errorf("nobody here is called %q, who should say yes at once", s.opts.AutoApprove)
+		}
+		s.approver = a.ID
+	}
+	for _, f := range s.opts.Faults {
+		if err := s.addFault(f); err != nil {
+			return err
+		}
+	}
 	return nil
-}
-
-// account finds one by ID; nil when there is none. Call it with mu held.
-func (s *Server) account(id string) *Account {
-	i := slices.IndexFunc(s.accounts, func(a Account) bool { return a.ID == id })
-	if i < 0 {
-		return nil
-	}
-	return &s.accounts[i]
 }
 
 // ConsumerKey returns the key a client signs with: the one given, or the one minted for this run ("sandbox-…").
@@ -155,44 +168,20 @@ func (s *Server) ConsumerKey() string { return s.opts.ConsumerKey }
 // ConsumerSecret returns the secret that belongs to ConsumerKey.
 func (s *Server) ConsumerSecret() string { return s.opts.ConsumerSecret }
 
-// Rename gives the account with this ID another screen name, as people at X do; the ID and the tokens stay. The name may be one that another account had.
-func (s *Server) Rename(id, name string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-
-	a := s.account(id)
-	if a == nil {
-		return fmt.Errorf("renaming account %q: there is none", id)
-	}
-	if !screenName.MatchString(name) {
-		return fmt.Errorf("renaming account %q: %q is not 1 to 15 of A-Z, a-z, 0-9 and _", id, name)
-	}
-	a.ScreenName = name
-	return nil
-}
-
-// Revoke ends the access token of the account with this ID, as a person does under "Connected apps": it then answers 401 with code 89, and the next sign-in
-// brings a new pair. It is fine when there was none.
-func (s *Server) Revoke(id string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.pairs, id)
-}
-
 // Listen opens addr ("localhost:8081"; port 0 picks one) for a sandbox. The host must be exactly localhost, in 127.0.0.0/8, or ::1, and what the name
-// resolves to must be loopback too; anything else is an error that names SANDBOX_ADDR.
+// resolves to must be loopback too; anything else is an error.
 func Listen(ctx context.Context, addr string) (net.Listener, error) {
 	if !loopback(addr) {
-		return nil, fmt.Errorf("SANDBOX_ADDR must be a loopback address such as localhost:8081, not %q", addr)
+		return nil, fmt.Errorf("%q is not a loopback address such as localhost:8081", addr)
 	}
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("opening SANDBOX_ADDR %q: %w", addr, err)
+		return nil, fmt.Errorf("opening %q: %w", addr, err)
 	}
 	// The name was right, but a hosts file may send localhost anywhere.
 	if a, ok := l.Addr().(*net.TCPAddr); !ok || !a.IP.IsLoopback() {
 		l.Close()
-		return nil, fmt.Errorf("SANDBOX_ADDR %q leads to %s, which is not loopback", addr, l.Addr())
+		return nil, fmt.Errorf("%q leads to %s, which is not loopback", addr, l.Addr())
 	}
 	return l, nil
 }
@@ -215,20 +204,30 @@ func loopback(hostport string) bool {
 	return err == nil && ip.IsLoopback() && !ip.Is4In6() && ip.Zone() == ""
 }
 
-// handler answers one call, or refuses it with an error (a *refusal; anything else is our own fault). The verdict goes to the log.
+// handler answers one call, or refuses it with an error (a *refusal; anything else is our own fault). The verdict, a sentence, goes to log and inspector.
 type handler func(w http.ResponseWriter, r *http.Request) (verdict string, err error)
 
 // route is one line of the table.
 type route struct {
-	name    string // for the log
+	name    string // for the log; for calls it is the endpoint's
 	methods string
-	path    string
+	path    string // "*" stands for any one last segment
 	handle  handler
+}
+
+// isControl tells whether a path is the control API's, which has errors of its own shape.
+func isControl(path string) bool { return strings.HasPrefix(path, "/_sandbox/") }
+
+// endpoints are the calls that the inspector shows, and that faults befall: those with true are signed.
+var endpoints = map[string]bool{
+	"request_token": true, "authenticate": false, "authorize": false, "access_token": true,
+	"verify_credentials": true, "users_me": true, "invalidate_token": true,
 }
 
 // table is the contract: everything this Twitter answers.
 func (s *Server) table() map[string][]route {
-	all := []route{
+	byPath := map[string][]route{}
+	for _, rt := range append(s.pages(), []route{
 		{"request_token", "GET POST", "/oauth/request_token", s.requestToken},
 		{"authenticate", "GET HEAD", "/oauth/authenticate", s.ask},
 		{"authenticate", "POST", "/oauth/authenticate", s.decide},
@@ -236,50 +235,99 @@ func (s *Server) table() map[string][]route {
 		{"authorize", "POST", "/oauth/authorize", s.decide},
 		{"access_token", "GET POST", "/oauth/access_token", s.accessToken},
 		{"verify_credentials", "GET", "/1.1/account/verify_credentials.json", s.verifyCredentials},
-		{"users/me", "GET", "/2/users/me", s.usersMe},
+		{"users_me", "GET", "/2/users/me", s.usersMe},
 		{"invalidate_token", "POST", "/1.1/oauth/invalidate_token.json", s.invalidateToken},
+
 		{"apps", "GET HEAD", "/sandbox/apps", s.apps},
 		{"apps", "POST", "/sandbox/apps", s.revoke},
-		{"stylesheet", "GET HEAD", "/sandbox/consent.css", stylesheet},
+		{"stylesheet", "GET HEAD", "/sandbox/sandbox.css", stylesheet},
 		{"icon", "GET HEAD", "/sandbox/icon.png", avatar("icon", 64)},
-	}
-	for _, a := range s.accounts {
-		for suffix, size := range avatarSizes {
-			all = append(all, route{"avatar", "GET HEAD", avatarPath(a.ID, suffix), avatar(a.ID, size)})
-		}
-	}
+		{"avatar", "GET HEAD", "/sandbox/avatars/*", s.avatar},
 
-	byPath := map[string][]route{}
-	for _, rt := range all {
+		{"control", "GET HEAD", "/_sandbox/", s.controlIndex},
+		{"control", "GET HEAD", "/_sandbox/faults", s.controlFaults},
+		{"control", "POST", "/_sandbox/faults", s.controlAddFault},
+		{"control", "DELETE", "/_sandbox/faults", s.controlClearFaults},
+		{"control", "GET HEAD", "/_sandbox/calls", s.controlCalls},
+		{"control", "GET HEAD", "/_sandbox/accounts", s.controlAccounts},
+		{"control", "POST", "/_sandbox/accounts", s.controlAddAccount},
+		{"control", "PATCH", "/_sandbox/accounts/*", s.controlChangeAccount},
+		{"control", "DELETE", "/_sandbox/tokens/*", s.controlRevoke},
+		{"control", "POST", "/_sandbox/reset", s.controlReset},
+	}...) {
 		byPath[rt.path] = append(byPath[rt.path], rt)
 	}
 	return byPath
 }
 
-// ServeHTTP answers one call, and logs one line about it.
+// ServeHTTP answers one request, and logs one line about it.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	h := w.Header()
-	h.Set("X-Perch-Sandbox", "true")
-	h.Set("Date", s.opts.Now().UTC().Format(http.TimeFormat)) // a client whose clock is off can tell by it
-	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Security-Policy", policy+"'none'")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("X-Frame-Options", "DENY")
-	// Request tokens ride in the consent page's URL. Not no-referrer: with that, browsers say "Origin: null" when they post the form.
-	h.Set("Referrer-Policy", "same-origin")
-	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-
 	name, handle := s.find(r)
+	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	if r.URL.Path == "/" || strings.HasPrefix(r.URL.Path, "/sandbox/") || isControl(r.URL.Path) {
+		s.servePage(w, r, name, handle)
+	} else {
+		s.serveCall(w, r, name, handle)
+	}
+}
+
+// servePage answers what X does not have: pages, pictures, the control API.
+func (s *Server) servePage(w http.ResponseWriter, r *http.Request, name string, handle handler) {
+	setHeaders(w.Header(), s.opts.Now())
 	verdict, err := handle(w, r)
 	if err != nil {
 		verdict = err.Error()
 		answerRefusal(w, r, err)
 	}
 	level := slog.LevelInfo
-	if strings.HasPrefix(r.URL.Path, "/sandbox/") && name != "apps" {
-		level = slog.LevelDebug // a page's pictures would bury what matters
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		level = slog.LevelDebug // pictures, and who only looks, would bury what matters
 	}
 	s.opts.Log.Log(r.Context(), level, "sandbox "+name, "method", r.Method, "verdict", verdict)
+}
+
+// serveCall answers as X does, or as a fault has it, and shows the inspector.
+func (s *Server) serveCall(w http.ResponseWriter, r *http.Request, name string, handle handler) {
+	began := time.Now()
+	t := &trace{Call: Call{At: s.opts.Now(), Method: r.Method}}
+	signed, known := endpoints[name]
+	if known {
+		t.Endpoint, t.faults = name, s.fire(name)
+	}
+	setHeaders(w.Header(), s.now(t))
+	if signed {
+		w.Header().Set("X-Transaction-Id", strings.ToLower(rand.Text()[:16]))
+	}
+	r = r.WithContext(context.WithValue(r.Context(), traceKey{}, t))
+	seen := &watchedWriter{ResponseWriter: w}
+
+	defer func() { // a fault may break the connection off, by a panic
+		t.Status, t.Took = seen.status, time.Since(began)
+		t.OK = t.Status >= 200 && t.Status < 400 && t.Fault == ""
+		s.complete(t, r)
+		s.opts.Log.Info("sandbox "+name, "method", r.Method, "status", t.Status, "code", t.Code, "verdict", t.Verdict)
+		s.publish(t.Call)
+	}()
+	s.serveWithFaults(seen, r, t, func(w http.ResponseWriter) {
+		verdict, err := handle(w, r)
+		if err != nil {
+			verdict = err.Error()
+			t.Code = answerRefusal(w, r, err)
+		}
+		t.Verdict = verdict
+	})
+}
+
+// setHeaders says what every answer says.
+func setHeaders(h http.Header, now time.Time) {
+	h.Set("X-Perch-Sandbox", "true")
+	h.Set("Date", now.UTC().Format(http.TimeFormat)) // a client whose clock is off can tell by it
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Security-Policy", policy+"'none'")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("X-Frame-Options", "DENY")
+	// Request tokens ride in the consent page's URL. Not no-referrer: with that, browsers say "Origin: null" when they post the form.
+	h.Set("Referrer-Policy", "same-origin")
 }
 
 // find returns what answers r, and its name for the log.
@@ -288,11 +336,17 @@ func (s *Server) find(r *http.Request) (string, handler) {
 	if strings.LastIndexByte(host, ':') <= strings.LastIndexByte(host, ']') {
 		host += ":80" // no port was given; the colons of an IPv6 address stand in brackets
 	}
-	if !loopback(host) {
+	if !s.opts.AllowRemote && !loopback(host) {
 		return "refused", refuseWith(errHost)
 	}
 	routes := s.routes[r.URL.Path]
 	if len(routes) == 0 {
+		routes = s.routes[path.Dir(r.URL.Path)+"/*"]
+	}
+	switch {
+	case len(routes) == 0 && isControl(r.URL.Path):
+		return "refused", refuseWith(refuseOrder(http.StatusNotFound, "nothing is at this path; GET /_sandbox/ says what there is"))
+	case len(routes) == 0:
 		return "refused", refuseWith(errPage)
 	}
 	var allowed []string
@@ -303,5 +357,13 @@ func (s *Server) find(r *http.Request) (string, handler) {
 		}
 		allowed = append(allowed, methods...)
 	}
-	return routes[0].name, refuseWith(errMethod(allowed))
+	err := errMethod(allowed)
+	if isControl(r.URL.Path) {
+		err = refuseOrder(err.status, "this path takes "+strings.Join(allowed, " or ")+" only")
+		err.allow = strings.Join(allowed, ", ")
+	}
+	return routes[0].name, refuseWith(err)
 }
+
+// now is the time as the client of this request is told it: a fault may have it wrong.
+func (s *Server) now(t *trace) time.Time { return s.opts.Now().Add(t.skew()) }

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -47,8 +48,8 @@ func TestListenLock(t *testing.T) {
 			if passed != tt.ok {
 				t.Errorf("error %v, want accepted: %t", err, tt.ok)
 			}
-			if err != nil && !strings.Contains(err.Error(), "SANDBOX_ADDR") {
-				t.Errorf("the error does not name SANDBOX_ADDR: %v", err)
+			if err != nil && !strings.Contains(err.Error(), strconv.Quote(tt.addr)) {
+				t.Errorf("the error does not name the address: %v", err)
 			}
 		})
 	}
@@ -83,7 +84,7 @@ func TestHostLock(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.host, func(t *testing.T) {
-			for _, path := range []string{"/sandbox/consent.css", "/nowhere"} {
+			for _, path := range []string{"/sandbox/sandbox.css", "/nowhere"} {
 				r := httptest.NewRequest("GET", "http://localhost"+path, nil)
 				r.Host = tt.host
 				want := tt.status
@@ -128,15 +129,19 @@ func TestOptionsRefused(t *testing.T) {
 	}{
 		{"a key without its secret", Options{ConsumerKey: "k", Callbacks: []string{callback}}, "go together"},
 		{"a secret without its key", Options{ConsumerSecret: "s", Callbacks: []string{callback}}, "go together"},
-		{"no callback", Options{}, "at least one callback"},
 		{"a relative callback", Options{Callbacks: []string{"/back"}}, "/back"},
 		{"a callback with a fragment", Options{Callbacks: []string{callback + "#"}}, "fragment"},
 		{"a callback with a user", Options{Callbacks: []string{"http://a@b/"}}, "http://a@b/"},
-		{"out of band", Options{Callbacks: []string{"oob"}}, "oob"},
+		{"out of band, in capitals", Options{Callbacks: []string{"OOB"}}, "OOB"},
 		{"an ID that is none", account(Account{ID: "012", ScreenName: "a", Name: "A"}), "account ID"},
 		{"a long screen name", account(Account{ID: "1", ScreenName: "a234567890123456", Name: "A"}), "screen name"},
 		{"an empty name", account(Account{ID: "1", ScreenName: "a"}), "0 characters"},
 		{"a long name", account(Account{ID: "1", ScreenName: "a", Name: strings.Repeat("ä", 51)}), "51 characters"},
+		{"an e-mail address that is none", account(Account{ID: "1", ScreenName: "a", Name: "A", Email: "a"}), "e-mail"},
+		{"a state that is none", account(Account{ID: "1", ScreenName: "a", Name: "A", State: "asleep"}), "asleep"},
+		{"one screen name twice", Options{Accounts: append(DemoAccounts(), Account{ID: "1", ScreenName: "ROBIN", Name: "A"})}, "two accounts"},
+		{"somebody unknown who says yes", Options{AutoApprove: "nobody"}, "nobody"},
+		{"a fault that is none", Options{Faults: []Fault{{Kind: "rain"}}}, "rain"},
 		{"one ID twice", Options{Callbacks: []string{callback}, Accounts: append(DemoAccounts(), DemoAccounts()[1])}, "two accounts"},
 	}
 	for _, tt := range tests {
@@ -172,7 +177,7 @@ func TestEveryAnswer(t *testing.T) {
 		kind, allow  string
 		want         string
 	}{
-		{"GET", "/", 404, kindJSON, "", `{"errors":[{"code":34,"message":"Sorry, that page does not exist."}]}`},
+		{"GET", "/nowhere", 404, kindJSON, "", `{"errors":[{"code":34,"message":"Sorry, that page does not exist."}]}`},
 		{"GET", "/oauth/request_token/", 404, kindJSON, "", `"code":34`},
 		{"GET", "//oauth/request_token", 404, kindJSON, "", `"code":34`},
 		{"PUT", "/oauth/request_token", 405, kindJSON, "GET, POST", `{"errors":[{"code":86,"message":"This method requires a GET or POST."}]}`},
@@ -188,7 +193,7 @@ func TestEveryAnswer(t *testing.T) {
 		{"POST", "/oauth/authenticate", 403, kindHTML, "", "start again"},
 		{"POST", "/sandbox/apps", 403, kindHTML, "", "No access was taken away"},
 		{"PUT", "/sandbox/apps", 405, kindJSON, "GET, HEAD, POST", `"code":86`},
-		{"GET", "/sandbox/consent.css", 200, "text/css;charset=utf-8", "", "prefers-color-scheme"},
+		{"GET", "/sandbox/sandbox.css", 200, "text/css;charset=utf-8", "", "prefers-color-scheme"},
 		{"GET", "/sandbox/icon.png", 200, "image/png", "", "PNG"},
 		{"GET", "/sandbox/avatars/12_normal.png", 200, "image/png", "", "PNG"},
 		{"GET", "/sandbox/avatars/12.png", 200, "image/png", "", "PNG"},

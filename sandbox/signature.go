@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/hmac"
 	"crypto/sha1"
@@ -24,7 +25,7 @@ const (
 type param struct{ name, value string }
 
 // sources returns the parameters of r that are signed (RFC 5849 §3.4.1.3.1) and oauth_signature, by where they came from: Authorization header, query, body.
-// It reads the body, of at most maxBody bytes.
+// It reads the body, of at most maxBody bytes, and leaves it there to be read again.
 func sources(r *http.Request) ([][]param, error) {
 	// Two headers of one name are one list (RFC 9110 §5.2), and a second "OAuth" in it is refused.
 	header, err := parseHeader(strings.Join(r.Header.Values("Authorization"), ", "))
@@ -40,8 +41,9 @@ func sources(r *http.Request) ([][]param, error) {
 		return nil, errLarge
 	}
 	if err != nil {
-		return nil, errBadData("the body broke off")
+		return nil, errBadData("The body broke off.")
 	}
+	r.Body = io.NopCloser(bytes.NewReader(raw))
 	var body []param
 	// An unreadable Content-Type is not a form's, and so has nothing signed in it.
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err == nil && kind == "application/x-www-form-urlencoded" {
@@ -50,7 +52,7 @@ func sources(r *http.Request) ([][]param, error) {
 		}
 	}
 	if len(header)+len(query)+len(body) > maxParams {
-		return nil, errBadData("too many parameters")
+		return nil, errBadData("There are more than 256 parameters.")
 	}
 	return [][]param{header, query, body}, nil
 }
@@ -68,7 +70,7 @@ func parseHeader(header string) ([]param, error) {
 	for strings.TrimSpace(rest) != "" && len(params) <= maxParams {
 		m := headerPair.FindStringSubmatch(rest)
 		if m == nil {
-			return nil, errBadData(`the Authorization header is not a list of name="value"`)
+			return nil, errBadData(`The Authorization header is not a list of name="value", with commas between them.`)
 		}
 		rest = rest[len(m[0]):]
 		if strings.EqualFold(m[1], "realm") {
@@ -77,7 +79,7 @@ func parseHeader(header string) ([]param, error) {
 		name, err1 := url.PathUnescape(m[1])
 		value, err2 := url.PathUnescape(m[2])
 		if err1 != nil || err2 != nil {
-			return nil, errBadData("the Authorization header is not percent-encoded")
+			return nil, errBadData("A % in the Authorization header is not followed by two hexadecimal digits.")
 		}
 		params = append(params, param{name, value})
 	}
@@ -95,7 +97,7 @@ func parseForm(encoded string) ([]param, error) {
 		name, err1 := url.QueryUnescape(rawName)
 		value, err2 := url.QueryUnescape(rawValue)
 		if err1 != nil || err2 != nil {
-			return nil, errBadData("query or body is not form-encoded")
+			return nil, errBadData("A % in query or body is not followed by two hexadecimal digits.")
 		}
 		params = append(params, param{name, value})
 		if len(params) > maxParams {
@@ -110,6 +112,14 @@ func sign(base, consumerSecret, tokenSecret string) string {
 	mac := hmac.New(sha1.New, []byte(encode(consumerSecret)+"&"+encode(tokenSecret)))
 	mac.Write([]byte(base))
 	return base64.StdEncoding.EncodeToString(mac.Sum(nil))
+}
+
+// scheme is how r came, as its signature must have it.
+func scheme(r *http.Request) string {
+	if r.TLS != nil {
+		return "https"
+	}
+	return "http"
 }
 
 // baseString returns what is signed (RFC 5849 §3.4.1): method, URL and parameters of r, which came over scheme.

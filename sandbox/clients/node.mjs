@@ -53,7 +53,6 @@ const clients = {
       plugins: [{
         onBeforeRequestConfig({ params }) {
           if (params.url.startsWith('https://api.x.com/oauth/')) params.forceParseMode = 'url'; // it knows form answers by their address
-          if (params.url.endsWith('/oauth/access_token')) delete params.body.oauth_token; // it is in the header, too; the sandbox wants it once
           params.url = params.url.replace('https://api.x.com', twitter);
         },
       }],

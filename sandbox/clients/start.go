@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 )
 
 // endpoint is a sandbox that runs, in the words of `perch sandbox --print json`.
@@ -24,10 +23,6 @@ type endpoint struct {
 
 // start starts the perch in dir as a sandbox that lets robin in, until ctx is done.
 func start(ctx context.Context, dir string, callbacks []string) (endpoint, error) {
-	perch := filepath.Join(dir, "perch")
-	if help, _ := exec.CommandContext(ctx, perch, "sandbox", "--help").CombinedOutput(); !strings.Contains(string(help), "--auto-approve") {
-		return startOlder(ctx, callbacks)
-	}
 	addr, err := freeAddr()
 	if err != nil {
 		return endpoint{}, err
@@ -36,7 +31,7 @@ func start(ctx context.Context, dir string, callbacks []string) (endpoint, error
 	for _, callback := range callbacks {
 		args = append(args, "--callback", callback)
 	}
-	command := exec.CommandContext(ctx, perch, args...)
+	command := exec.CommandContext(ctx, filepath.Join(dir, "perch"), args...)
 	command.Dir = dir // where no .env is
 	command.Stderr = os.Stderr
 	out, err := command.StdoutPipe()
