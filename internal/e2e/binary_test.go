@@ -331,8 +331,8 @@ func TestTheSandboxIsLocked(t *testing.T) {
 
 	t.Run("it answers to loopback names alone", func(t *testing.T) {
 		for host, want := range map[string]int{
-			"":                                  http.StatusNotFound,
-			"127.0.0.1":                         http.StatusNotFound,
+			"":                                  http.StatusOK,
+			"127.0.0.1":                         http.StatusOK,
 			"perch.example":                     http.StatusMisdirectedRequest,
 			"localhost.evil.example":            http.StatusMisdirectedRequest,
 			"127.0.0.1.nip.io":                  http.StatusMisdirectedRequest,

@@ -221,7 +221,13 @@ func ask[T any](t *tab, expression string) T {
 func try[T any](t *tab, expression string) (T, error) {
 	ctx, cancel := context.WithTimeout(t.ctx, patience)
 	defer cancel()
-	return chromedp.Run(ctx, chromedp.Evaluate[T](expression))
+	for {
+		value, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression))
+		if err == nil || ctx.Err() != nil || !strings.Contains(err.Error(), "Cannot find default execution context") {
+			return value, err
+		}
+		time.Sleep(10 * time.Millisecond) // between two pages nothing can be asked
+	}
 }
 
 // until waits for an expression to be true, across page loads.
@@ -281,6 +287,7 @@ func (t *tab) choose(as sandbox.Account) {
 	t.Helper()
 	t.untilAsked()
 	t.click(fmt.Sprintf("#consent input[name=account][value=%q]", as.ID))
+	t.click("#remember") // off: the next sign-in is to ask again
 	t.click("#authorize")
 }
 
@@ -446,7 +453,7 @@ func (h *heard) navigated() int {
 // the console, no exception, no violation of a policy, no request that failed
 // or that went to anybody else.
 func (t *tab) checkWhatWasHeard() {
-	page, err := try[[2]string](t, "[location.href, document.documentElement.outerHTML]") // all that was said before has now been heard
+	page, err := try[[2]string](t, "[location.href, document.documentElement?.outerHTML ?? '']") // all that was said before has now been heard
 	if err != nil && !t.closes {
 		t.Errorf("the page does not answer any more: %v", err)
 	}

@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"testing"
 
+	"perch/internal/testdb"
 	"perch/sandbox"
 )
 
@@ -128,8 +129,17 @@ func (f *fleet) greeted(who string, guests ...*guest) {
 	}
 }
 
+// Several instances need PostgreSQL: a SQLite file is one instance's.
+func TestInstances(t *testing.T) {
+	t.Parallel()
+	if testdb.Postgres() {
+		t.Run("are one site", testInstancesAreOneSite)
+		t.Run("are replaced while people sign in", testARollingRestart)
+	}
+}
+
 // No visitor has to stay with one instance, not even half way through.
-func TestInstancesAreOneSite(t *testing.T) {
+func testInstancesAreOneSite(t *testing.T) {
 	t.Parallel()
 	f := startFleet(t)
 	a, b, c := f.instances[0], f.instances[1], f.instances[2]
@@ -174,7 +184,7 @@ func TestInstancesAreOneSite(t *testing.T) {
 
 // The instances are replaced, one after the other, while people sign in and
 // out. Nobody notices.
-func TestARollingRestart(t *testing.T) {
+func testARollingRestart(t *testing.T) {
 	t.Parallel()
 	f := startFleet(t)
 	stays := f.guest()

@@ -392,7 +392,7 @@ func (p *perch) checkSecrets(records map[string]string) {
 		if strings.HasPrefix(link, p.url+"/") {
 			check(link, page)
 		} else {
-			check("the sandbox's page", page, "oauth_token", "denied", "csrf value") // which its form sends back
+			check("the sandbox's page", page, "oauth_token", "denied", "csrf value", "consumer key") // which its forms send back, and its pages are there to tell
 		}
 	}
 }

@@ -231,6 +231,7 @@ func TestPopupEndsWellWhateverHappens(t *testing.T) {
 		popup := b.beside("#sign-in")
 		popup.untilAsked()
 		x.fail("/oauth/access_token")
+		popup.click("#remember") // off: the second try is to ask again
 		popup.click("#authorize")
 		popup.untilClosed()
 		x.failing.Store(nil)
