@@ -27,7 +27,7 @@ import (
 )
 
 type commands struct {
-	config.Settings `embed:""`
+	config.Settings `embed:"" group:"Settings"`
 
 	Serve    serve   `cmd:"" default:"1" help:"Serve the application, with the sandbox beside it while no keys are set (the default)."`
 	Doctor   doctor  `cmd:"" help:"Check the keys with one call to X, and the rest of the set-up; say what is wrong and what to do. Exits with 1 when something is."`

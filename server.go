@@ -58,7 +58,8 @@ No keys are set, so sign-ins go to the sandbox, a pretend Twitter on this machin
   URL              %s
   consumer key     %s
   consumer secret  %s
-These keys are the sandbox's own%s; they are good for nothing else.
+  its calls        %[1]s/sandbox/calls
+These keys are the sandbox's own%[4]s; they are good for nothing else.
 `, c.TwitterAPIURL, c.ConsumerKey, c.ConsumerSecret, map[bool]string{true: ", made for this run"}[c.SandboxConsumerKey == ""])
 	}
 	fmt.Fprintln(w)
