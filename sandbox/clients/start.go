@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
 	"path/filepath"
 )
@@ -33,7 +32,6 @@ func start(ctx context.Context, dir string, callbacks []string) (endpoint, error
 	}
 	command := exec.CommandContext(ctx, filepath.Join(dir, "perch"), args...)
 	command.Dir = dir // where no .env is
-	command.Stderr = os.Stderr
 	out, err := command.StdoutPipe()
 	if err != nil {
 		return endpoint{}, err
