@@ -78,7 +78,7 @@ func New(o Options) *Provider {
 			ConsumerSecret: o.ConsumerSecret,
 			CallbackURL:    o.CallbackURL,
 			Endpoint: oauth1.Endpoint{
-				RequestTokenURL: endpoint("/oauth/request_token"),
+				RequestTokenURL: endpoint("/oauth/request_token") + "?x_auth_access_type=read", // all that we need
 				AuthorizeURL:    endpoint("/oauth/authenticate"),
 				AccessTokenURL:  endpoint("/oauth/access_token"),
 			},

@@ -234,6 +234,20 @@ func TestAtMost64CallsAtOnce(t *testing.T) {
 	}
 }
 
+func TestASignInAsksToReadOnly(t *testing.T) {
+	asked := make(chan string, 1)
+	p := provider(t, func(w http.ResponseWriter, r *http.Request) {
+		asked <- r.URL.RawQuery
+		granted(w, r)
+	}, 30*time.Second)
+	if _, err := loginOnce(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-asked; got != "x_auth_access_type=read" {
+		t.Errorf("asked with %q", got)
+	}
+}
+
 func TestPicturesTakePlacesToo(t *testing.T) {
 	arrived, release := make(chan struct{}, maxCalls), make(chan struct{})
 	p := provider(t, func(_ http.ResponseWriter, r *http.Request) {
