@@ -4,10 +4,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
 	"perch/internal/testdb"
+	"perch/sandbox"
 )
 
 // says fails the test when a command ended otherwise.
@@ -53,6 +55,53 @@ func TestTheOperatorEndsSessionsOfNoDatabase(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(p.dir, "elsewhere")); err == nil {
 		t.Error("one was made")
 	}
+}
+
+// The operator's commands open the database that the server works on. Nothing
+// that was acknowledged meanwhile is lost, and the server goes on.
+func TestTheOperatorLooksWhilePeopleSignIn(t *testing.T) {
+	t.Parallel()
+	p := start(t, "LOGIN_RATE=0")
+	over := make(chan struct{})
+	var people sync.WaitGroup
+	sessions := make([][]string, 3)
+	for i := range sessions {
+		v, as := p.visitor(), sandbox.DemoAccounts()[i]
+		v.client.CheckRedirect = untilAcknowledged
+		people.Go(func() {
+			for {
+				select {
+				case <-over:
+					return
+				default:
+				}
+				session, err := v.enter(as) // which ends the one before
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				sessions[i] = append(sessions[i], session)
+			}
+		})
+	}
+	for range 5 {
+		p.run("doctor")
+		p.run("sessions", "end", "--account", "404").says(1, "nobody with the user id")
+	}
+	close(over)
+	people.Wait()
+	for i, all := range sessions {
+		for j, session := range all {
+			want := ""
+			if j == len(all)-1 {
+				want = sandbox.DemoAccounts()[i].ScreenName
+			}
+			if got := p.greets(session); got != want {
+				t.Errorf("session %d of %d greets %q, want %q", j+1, len(all), got, want)
+			}
+		}
+	}
+	intact(t, p)
 }
 
 // After going back to an older Perch: it would not know what it reads.

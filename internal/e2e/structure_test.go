@@ -41,7 +41,6 @@ var theirs = map[string][]string{
 	"modernc.org/sqlite":                     {"internal/store", "internal/testdb"},
 	"github.com/jackc/pgx":                   {"internal/store", "internal/testdb"},
 	"github.com/pressly/goose":               {"internal/store"},
-	"golang.org/x/exp/mmap":                  {"internal/store"},
 	"github.com/dghubble/gologin":            {"internal/twitter", "routes/signin.go"},
 	"github.com/dghubble/oauth1":             {"internal/twitter"},
 	"github.com/alecthomas/kong":             {"main.go", "sandbox.go", "sandbox/clients"},

@@ -2,10 +2,9 @@ package store
 
 import (
 	"encoding/binary"
+	"os"
 	"slices"
 	"sync"
-
-	"golang.org/x/exp/mmap"
 )
 
 // maxCached is how many sessions are kept, of less than a kilobyte each.
@@ -15,7 +14,8 @@ const maxCached = 16384
 // knows them as long as nobody has changed the file since, in this process or
 // another. A nil cache knows nothing.
 type cache struct {
-	index *mmap.ReaderAt
+	file  *os.File
+	index []byte
 
 	mu   sync.RWMutex
 	at   mark // of the file, when rows were as they are
@@ -26,20 +26,19 @@ type cache struct {
 // newCache returns the cache for a database that is open, and nil where its
 // file cannot be watched.
 func newCache(path string) *cache {
-	index, err := mmap.Open(path + "-shm")
+	file, index, err := mapIndex(path + "-shm")
 	if err != nil {
-		return nil
+		return nil // and the file, should it be open, stays so
 	}
-	return &cache{index: index, rows: map[string]Session{}, of: map[int64][]string{}}
+	return &cache{file: file, index: index, rows: map[string]Session{}, of: map[int64][]string{}}
 }
 
+// close is for when the database is closed.
 func (c *cache) close() error {
 	if c == nil {
 		return nil
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.index.Close()
+	return c.file.Close()
 }
 
 // A mark is the header of SQLite's WAL-index, in memory that all processes
@@ -51,7 +50,7 @@ type mark [48]byte
 // nothing, when it cannot be told.
 func (c *cache) now() (m mark) {
 	if c != nil {
-		c.index.ReadAt(m[:], 0)
+		copy(m[:], c.index)
 	}
 	return m
 }
@@ -59,10 +58,10 @@ func (c *cache) now() (m mark) {
 // number counts the transactions.
 func (m mark) number() uint32 { return binary.NativeEndian.Uint32(m[8:]) }
 
-// next tells whether there was one transaction since the mark, or none. Salts
+// next tells whether there was exactly one transaction since the mark. Salts
 // are drawn anew when the log begins anew, after a crash too.
 func (m mark) next(after mark) bool {
-	return slices.Equal(m[32:40], after[32:40]) && m.number() > 1 && after.number()-m.number() <= 1
+	return slices.Equal(m[32:40], after[32:40]) && m.number() > 1 && after.number()-m.number() == 1
 }
 
 // get returns a session that is known.
@@ -123,17 +122,18 @@ type concern struct {
 }
 
 // changed forgets the sessions that changes of ours concern, which were made
-// in one transaction. The mark was taken before it. When somebody else has
-// changed the file in between, what is kept fits no mark any more, and so is
-// of no use.
-func (c *cache) changed(before mark, made []*waiting) {
+// in one transaction. The mark was taken before it; wrote says that there was
+// something to write, so that the transaction is one that SQLite counts. When
+// somebody else has changed the file in between, what is kept fits no mark any
+// more, and so is of no use.
+func (c *cache) changed(before mark, wrote bool, made []*waiting) {
 	if c == nil {
 		return
 	}
 	after := c.now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.at != before || !before.next(after) {
+	if c.at != before || after != before && !(wrote && before.next(after)) {
 		return
 	}
 	for _, w := range made {

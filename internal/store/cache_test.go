@@ -180,11 +180,21 @@ func TestSomebodyElseInBetween(t *testing.T) {
 	}
 	ends(theirs, ada.ID)
 	ends(theirs, eve.ID) // as if it were ours
-	ours.cache.changed(before, []*waiting{{what: &concern{session: eve.ID}}})
+	ours.cache.changed(before, true, []*waiting{{what: &concern{session: eve.ID}}})
 	if known(ada.ID) || known(eve.ID) {
 		t.Error("a session that they ended while we ended another is known")
 	}
 
+	// Ours writes nothing, and theirs is the one that is counted.
+	ours.cache.put(ours.cache.now(), bob)
+	before = ours.cache.now()
+	ends(theirs, bob.ID)
+	ours.cache.changed(before, false, []*waiting{{what: &concern{session: eve.ID}}})
+	if known(bob.ID) {
+		t.Error("a session that they ended while we changed nothing is known")
+	}
+
+	bob = enter("bobby")
 	read := ours.cache.now()
 	ends(theirs, bob.ID)
 	ours.cache.put(read, bob)

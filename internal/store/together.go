@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
+	"runtime/debug"
 )
 
 // maxTogether is how many changes share one transaction at the most, so that
@@ -18,6 +20,7 @@ type together struct {
 	db      *sql.DB
 	file    *file
 	cache   *cache
+	total   int64 // rows that this connection has ever changed
 	waiting chan *waiting
 	closing context.Context
 	stop    context.CancelFunc
@@ -91,20 +94,37 @@ func (t *together) serve(first *waiting) {
 	defer tx.Rollback()
 	before := t.cache.now() // nobody else can change the file from here on
 	var made []*waiting
+	refused := false
 	for next := first; next != nil; next = t.next(len(made)) {
-		if err := t.alone(ctx, tx, next); err != nil {
+		err := t.alone(ctx, tx, next)
+		if errors.Is(err, errBroken) { // the transaction is, and with it what was made before
+			for _, w := range append(made, next) {
+				w.made <- err
+			}
+			return
+		}
+		if err != nil {
+			refused = true
 			next.made <- err
 			continue
 		}
 		made = append(made, next)
 	}
+	wrote := t.wrote(ctx, tx) && !refused // what was refused counts as written, and was not
 	err = tx.Commit()
 	if err == nil {
-		t.cache.changed(before, made)
+		t.cache.changed(before, wrote, made)
 	}
 	for _, w := range made {
 		w.made <- err
 	}
+}
+
+// wrote tells whether the transaction has changed a row.
+func (t *together) wrote(ctx context.Context, tx *sql.Tx) bool {
+	before := t.total
+	err := tx.QueryRowContext(ctx, `SELECT total_changes()`).Scan(&t.total)
+	return err == nil && t.total != before
 }
 
 func (t *together) begin(ctx context.Context) (*sql.Tx, error) {
@@ -127,19 +147,37 @@ func (t *together) next(made int) *waiting {
 	}
 }
 
-// alone makes one change within the transaction, or leaves it as it was.
+// errBroken says that a transaction cannot go on: the disk is full, or gone.
+var errBroken = errors.New("the transaction is broken")
+
+// alone makes one change within the transaction, or leaves it as it was. When
+// it can do neither, the error is errBroken.
 func (t *together) alone(ctx context.Context, tx *sql.Tx, w *waiting) error {
 	if err := w.ctx.Err(); err != nil {
 		return err // nobody waits for it any more
 	}
 	if _, err := tx.ExecContext(ctx, `SAVEPOINT change`); err != nil {
-		return err
+		return errors.Join(errBroken, err)
 	}
-	err := w.change(ctx, tx)
-	end := `RELEASE change`
+	err := calmly(func() error { return w.change(ctx, tx) })
 	if err != nil {
-		end = `ROLLBACK TO change; RELEASE change`
+		if _, endErr := tx.ExecContext(ctx, `ROLLBACK TO change`); endErr != nil {
+			return errors.Join(errBroken, err, endErr)
+		}
 	}
-	_, endErr := tx.ExecContext(ctx, end)
-	return errors.Join(err, endErr)
+	if _, endErr := tx.ExecContext(ctx, `RELEASE change`); endErr != nil {
+		return errors.Join(errBroken, err, endErr)
+	}
+	return err
+}
+
+// calmly turns a panic into an error: it is not for one visitor's change to
+// end the process.
+func calmly(do func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return do()
 }
