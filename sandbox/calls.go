@@ -105,6 +105,7 @@ var places = [...]string{"header", "query", "body"}
 // note writes down the parameters and the base string made of them.
 func (s *Server) note(t *trace, r *http.Request, from [][]param) {
 	masked := s.maskAll(from)
+	t.Params = nil // it may have been noted before
 	for i, params := range masked {
 		for _, p := range params {
 			if len(t.Params) < maxCallParams {
@@ -137,10 +138,13 @@ func (s *Server) maskQuery(query string) string {
 	var pairs []string
 	for pair := range strings.SplitSeq(query, "&") {
 		rawName, rawValue, _ := strings.Cut(pair, "=")
-		name, _ := url.QueryUnescape(rawName)
-		value, _ := url.QueryUnescape(rawValue)
+		name, err := url.QueryUnescape(rawName)
+		value, valueErr := url.QueryUnescape(rawValue)
 		if m := s.mask(param{name, value}); m.value != value {
 			pair = rawName + "=" + m.value
+		}
+		if err != nil || valueErr != nil { // and so nobody knows what it holds
+			pair = rawName + "=…"
 		}
 		pairs = append(pairs, pair)
 	}

@@ -65,7 +65,9 @@ func (s *Server) ask(w http.ResponseWriter, r *http.Request) (string, error) {
 	if err := consentPage(p).Render(r.Context(), &b); err != nil {
 		return "", err
 	}
-	http.SetCookie(w, csrfCookie(token, p.CSRF, requestTokenLife))
+	if r.Method == http.MethodGet { // a HEAD would spoil the form that is open
+		http.SetCookie(w, csrfCookie(token, p.CSRF, requestTokenLife))
+	}
 	leads := "'self'"
 	if t.callback != nil {
 		// Browsers hold form-action against every redirect that follows the form, and block in silence: the application must be in it.

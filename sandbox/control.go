@@ -17,9 +17,9 @@ import (
 func (s *Server) controlIndex(w http.ResponseWriter, r *http.Request) (string, error) {
 	return "The control API was shown.", answerJSON(w, map[string]any{
 		"consumer_key": s.opts.ConsumerKey,
-		"callbacks":    s.opts.Callbacks,
+		"callbacks":    orEmpty(s.opts.Callbacks),
 		"accounts":     s.Accounts(),
-		"faults":       s.Faults(),
+		"faults":       orEmpty(s.Faults()),
 		"fault_kinds":  s.FaultKinds(),
 		"endpoints":    Endpoints(scheme(r) + "://" + r.Host),
 		"control": map[string]string{

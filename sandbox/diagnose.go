@@ -18,7 +18,7 @@ import (
 const (
 	// maxDiagnosed bounds the base strings that are looked into, in bytes, and maxDiagnoses the diagnoses in a second: each tries some hundred signatures.
 	maxDiagnosed = 16 << 10
-	maxDiagnoses = 100
+	maxDiagnoses = 20
 )
 
 // diagnoses counts those of one second.

@@ -281,6 +281,10 @@ func (s *Server) serveWithFaults(w http.ResponseWriter, r *http.Request, t *trac
 		kinds, verdicts = append(kinds, k.Name), append(verdicts, "By the fault "+k.Name+": "+k.Says)
 		switch {
 		case f.Kind == "slow":
+			// First what was sent: later the server's own patience with it is over.
+			if body, err := io.ReadAll(r.Body); err == nil {
+				r.Body = io.NopCloser(bytes.NewReader(body))
+			}
 			if !pause(r, f.lasts(10*time.Second)) {
 				t.Fault, t.Verdict = k.Name, k.Says+" The client did not wait for it."
 				panic(http.ErrAbortHandler)

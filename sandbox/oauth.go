@@ -198,6 +198,7 @@ func (s *Server) verify(r *http.Request, secretOf func(token string) (string, er
 		return call{}, err
 	}
 	s.note(t, r, from)
+	all := slices.Concat(from...)
 	from = withoutRepeats(from)
 	oauth, err := protocol(from)
 	if err != nil {
@@ -211,9 +212,17 @@ func (s *Server) verify(r *http.Request, secretOf func(token string) (string, er
 	if err != nil {
 		return call{}, err
 	}
-	c := call{slices.Concat(from...), oauth}
-	want := sign(baseString(scheme(r), r, c.params), s.opts.ConsumerSecret, secret)
-	if !hmac.Equal([]byte(oauth["oauth_signature"]), []byte(want)) {
+	fits := func(params []param) bool {
+		want := sign(baseString(scheme(r), r, params), s.opts.ConsumerSecret, secret)
+		return hmac.Equal([]byte(oauth["oauth_signature"]), []byte(want))
+	}
+	c := call{all, oauth} // with the repeats, if the client signed them (RFC 5849 §3.4.1.3.1)
+	fit := fits(all)
+	if once := slices.Concat(from...); !fit && len(once) < len(all) {
+		c.params, fit = once, fits(once)
+		s.note(t, r, from)
+	}
+	if !fit {
 		var why string
 		why, t.Received = s.diagnose(r, from, oauth, secret)
 		return call{}, errUnauthorized("The signature does not match: " + why + ".")

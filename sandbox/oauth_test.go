@@ -620,3 +620,14 @@ func TestARepeatInAnotherPlaceCountsOnce(t *testing.T) {
 		}
 	}
 }
+
+// A query that cannot be decoded is shown without what it holds.
+func TestAGarbledQueryIsMasked(t *testing.T) {
+	k := newKit(t)
+	k.call(t, signed{path: "/2/users/me", method: "GET", edit: func(r *http.Request) { r.URL.RawQuery = "oauth_token=the-secret-itself%zz" }})
+	for _, c := range k.Calls() {
+		if strings.Contains(fmt.Sprint(c), "the-secret-itself") {
+			t.Errorf("the call holds it: %+v", c)
+		}
+	}
+}
