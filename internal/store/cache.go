@@ -5,6 +5,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // maxCached is how many sessions are kept, of less than a kilobyte each.
@@ -14,8 +15,9 @@ const maxCached = 16384
 // knows them as long as nobody has changed the file since, in this process or
 // another. A nil cache knows nothing.
 type cache struct {
-	file  *os.File
-	index []byte
+	file   *os.File
+	index  []byte
+	closed atomic.Bool
 
 	mu   sync.RWMutex
 	at   mark // of the file, when rows were as they are
@@ -33,11 +35,12 @@ func newCache(path string) *cache {
 	return &cache{file: file, index: index, rows: map[string]Session{}, of: map[int64][]string{}}
 }
 
-// close is for when the database is closed.
+// close is for when the database is closed: from then on nothing is known.
 func (c *cache) close() error {
 	if c == nil {
 		return nil
 	}
+	c.closed.Store(true)
 	return c.file.Close()
 }
 
@@ -49,7 +52,7 @@ type mark [48]byte
 // now returns the mark of the file as it is; the zero mark, which fits
 // nothing, when it cannot be told.
 func (c *cache) now() (m mark) {
-	if c != nil {
+	if c != nil && !c.closed.Load() {
 		copy(m[:], c.index)
 	}
 	return m

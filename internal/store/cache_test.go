@@ -203,6 +203,21 @@ func TestSomebodyElseInBetween(t *testing.T) {
 	}
 }
 
+func TestAClosedCacheKnowsNothing(t *testing.T) {
+	s := openFile(t, filepath.Join(t.TempDir(), "perch.db"))
+	id := fmt.Appendf(nil, "%-32s", "one")
+	if _, err := s.SignIn(t.Context(), Account{Provider: "x", UserID: "1", Token: []byte{1}}, id, nil, "browser", time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Session(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	if _, err := s.Session(t.Context(), id); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("got %v, want ErrUnavailable", err)
+	}
+}
+
 func TestTheCacheIsBounded(t *testing.T) {
 	s := openFile(t, filepath.Join(t.TempDir(), "perch.db"))
 	for i := range maxCached + 10 {
