@@ -78,7 +78,7 @@ func (s *rowStore) over(row store.Session) bool {
 }
 
 // touchPatience is how long a request waits to note that its session is used.
-const touchPatience = 50 * time.Millisecond
+const touchPatience = 250 * time.Millisecond
 
 // touch notes that the session is used. Not at every request: a write costs
 // far more than the read. To lose one is no harm, so it fails nobody, and
