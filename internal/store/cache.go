@@ -28,9 +28,9 @@ type cache struct {
 // newCache returns the cache for a database that is open, and nil where its
 // file cannot be watched.
 func newCache(path string) *cache {
-	file, index, err := mapIndex(path + "-shm")
-	if err != nil {
-		return nil // and the file, should it be open, stays so
+	file, index := mapIndex(path + "-shm")
+	if file == nil {
+		return nil
 	}
 	return &cache{file: file, index: index, rows: map[string]Session{}, of: map[int64][]string{}}
 }

@@ -20,7 +20,6 @@ type together struct {
 	db      *sql.DB
 	file    *file
 	cache   *cache
-	total   int64 // rows that this connection has ever changed
 	waiting chan *waiting
 	closing context.Context
 	stop    context.CancelFunc
@@ -93,6 +92,11 @@ func (t *together) serve(first *waiting) {
 	}
 	defer tx.Rollback()
 	before := t.cache.now() // nobody else can change the file from here on
+	rows, err := rowsChanged(ctx, tx)
+	if err != nil {
+		first.made <- err
+		return
+	}
 	var made []*waiting
 	refused := false
 	for next := first; next != nil; next = t.next(len(made)) {
@@ -110,7 +114,8 @@ func (t *together) serve(first *waiting) {
 		}
 		made = append(made, next)
 	}
-	wrote := t.wrote(ctx, tx) && !refused // what was refused counts as written, and was not
+	now, err := rowsChanged(ctx, tx)
+	wrote := err == nil && now != rows && !refused // what was refused counts as changed, and was not
 	err = tx.Commit()
 	if err == nil {
 		t.cache.changed(before, wrote, made)
@@ -120,11 +125,10 @@ func (t *together) serve(first *waiting) {
 	}
 }
 
-// wrote tells whether the transaction has changed a row.
-func (t *together) wrote(ctx context.Context, tx *sql.Tx) bool {
-	before := t.total
-	err := tx.QueryRowContext(ctx, `SELECT total_changes()`).Scan(&t.total)
-	return err == nil && t.total != before
+// rowsChanged counts the rows that the connection has ever changed.
+func rowsChanged(ctx context.Context, tx *sql.Tx) (n int64, err error) {
+	err = tx.QueryRowContext(ctx, `SELECT total_changes()`).Scan(&n)
+	return n, err
 }
 
 func (t *together) begin(ctx context.Context) (*sql.Tx, error) {
