@@ -223,7 +223,10 @@ func TestBrokenAnswers(t *testing.T) {
 				response.Body.Close()
 			}
 			check(t, response, body, err)
-			server.Close() // and so the call is over
+			server.Close() // and so the call is over, or nearly: a connection that was reset is not the server's any more
+			for deadline := time.Now().Add(10 * time.Second); len(k.Calls()) == 0 && time.Now().Before(deadline); {
+				time.Sleep(time.Millisecond)
+			}
 			if c := k.last(t); c.Fault != kind || c.OK || c.Verdict == "" {
 				t.Errorf("the call is %+v", c)
 			}
