@@ -16,11 +16,11 @@ func (p *pages) showAccounts(w http.ResponseWriter, r *http.Request) (string, er
 }
 
 func (p *pages) accountsPage(w http.ResponseWriter, r *http.Request, status int, problem string) error {
-	props := accountsProps{CSRF: csrf(w, r), Accounts: p.Accounts(), Connected: map[string]bool{}, Changed: r.URL.Query().Get("changed"), Problem: problem}
+	props := accountsProps{CSRF: csrf(w, r, pagesCookie), Accounts: p.Accounts(), Connected: map[string]bool{}, Changed: r.URL.Query().Get("changed"), Problem: problem}
 	for _, a := range p.connected() {
 		props.Connected[a.ID] = true
 	}
-	return showTool(w, r, status, accountsPage(props))
+	return draw(w, r, status, toolPolicy, accountsPage(props))
 }
 
 // changeAccounts is what the page's forms send.

@@ -1,8 +1,6 @@
 package sandbox
 
 import (
-	"bytes"
-	"crypto/rand"
 	"net/http"
 	"slices"
 	"time"
@@ -19,18 +17,8 @@ func refuseApps(status int, sentence, reason string) *refusal {
 
 // apps lists who let an application in, as X does under "Connected apps", for a person to take its access away.
 func (s *Server) apps(w http.ResponseWriter, r *http.Request) (string, error) {
-	p := appsProps{App: s.app(nil), CSRF: rand.Text(), Connected: s.connected()}
-	if c, err := r.Cookie(appsCookie("").Name); err == nil && len(c.Value) == len(p.CSRF) {
-		p.CSRF = c.Value // one for all tabs
-	}
-	var b bytes.Buffer
-	if err := appsPage(p).Render(r.Context(), &b); err != nil {
-		return "", err
-	}
-	http.SetCookie(w, appsCookie(p.CSRF))
-	w.Header().Set("Content-Security-Policy", policy+"'self'")
-	answer(w, http.StatusOK, kindHTML, b.String())
-	return "The connected apps were shown.", nil
+	p := appsProps{App: s.app(nil), CSRF: csrf(w, r, appsCookie), Connected: s.connected()}
+	return "The connected apps were shown.", draw(w, r, http.StatusOK, policy+"'self'", appsPage(p))
 }
 
 func appsCookie(value string) *http.Cookie {

@@ -61,10 +61,6 @@ func (s *Server) ask(w http.ResponseWriter, r *http.Request) (string, error) {
 			p.Selected = a.ID
 		}
 	}
-	var b bytes.Buffer
-	if err := consentPage(p).Render(r.Context(), &b); err != nil {
-		return "", err
-	}
 	if r.Method == http.MethodGet { // a HEAD would spoil the form that is open
 		http.SetCookie(w, csrfCookie(token, p.CSRF, requestTokenLife))
 	}
@@ -73,9 +69,7 @@ func (s *Server) ask(w http.ResponseWriter, r *http.Request) (string, error) {
 		// Browsers hold form-action against every redirect that follows the form, and block in silence: the application must be in it.
 		leads += " " + formSource(t.callback)
 	}
-	w.Header().Set("Content-Security-Policy", policy+leads)
-	answer(w, http.StatusOK, kindHTML, b.String())
-	return "The person was asked.", nil
+	return "The person was asked.", draw(w, r, http.StatusOK, policy+leads, consentPage(p))
 }
 
 // app is what people are told about the application: where its callback is, or for no callback, the first that is registered.
@@ -169,7 +163,7 @@ func (s *Server) approve(w http.ResponseWriter, r *http.Request, status int, tok
 	}
 	http.SetCookie(w, csrfCookie(token, "", -time.Second))
 	if t.callback == nil {
-		return verdict + ", and was shown the PIN.", show(w, r, pinPage(s.app(nil), t.verifier))
+		return verdict + ", and was shown the PIN.", draw(w, r, http.StatusOK, policy+"'none'", pinPage(s.app(nil), t.verifier))
 	}
 	redirect(w, status, t.back(url.Values{"oauth_token": {token}, "oauth_verifier": {t.verifier}}))
 	return verdict + ".", nil
@@ -209,7 +203,7 @@ func (s *Server) deny(w http.ResponseWriter, r *http.Request, token string) (str
 	}
 	http.SetCookie(w, csrfCookie(token, "", -time.Second))
 	if t.callback == nil {
-		return "The person cancelled.", show(w, r, problemPage("You denied the request", "The application was not let in.", "You can close this page."))
+		return "The person cancelled.", draw(w, r, http.StatusOK, policy+"'none'", problemPage("You denied the request", "The application was not let in.", "You can close this page."))
 	}
 	redirect(w, http.StatusSeeOther, t.back(url.Values{"denied": {token}}))
 	return "The person cancelled.", nil
@@ -227,13 +221,14 @@ func redirect(w http.ResponseWriter, status int, location string) {
 	w.WriteHeader(status)
 }
 
-// show answers with a page that has no form.
-func show(w http.ResponseWriter, r *http.Request, page templ.Component) error {
+// draw answers with a page, which may do what the policy lets it.
+func draw(w http.ResponseWriter, r *http.Request, status int, policy string, page templ.Component) error {
 	var b bytes.Buffer
 	if err := page.Render(r.Context(), &b); err != nil {
 		return err
 	}
-	answer(w, http.StatusOK, kindHTML, b.String())
+	w.Header().Set("Content-Security-Policy", policy)
+	answer(w, status, kindHTML, b.String())
 	return nil
 }
 

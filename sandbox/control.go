@@ -37,19 +37,6 @@ func (s *Server) controlIndex(w http.ResponseWriter, r *http.Request) (string, e
 	})
 }
 
-// Endpoints are the URLs of the sandbox that is at origin, by the names that a Fault knows them by.
-func Endpoints(origin string) map[string]string {
-	return map[string]string{
-		"request_token":      origin + "/oauth/request_token",
-		"authenticate":       origin + "/oauth/authenticate",
-		"authorize":          origin + "/oauth/authorize",
-		"access_token":       origin + "/oauth/access_token",
-		"verify_credentials": origin + "/1.1/account/verify_credentials.json",
-		"users_me":           origin + "/2/users/me",
-		"invalidate_token":   origin + "/1.1/oauth/invalidate_token.json",
-	}
-}
-
 func (s *Server) controlFaults(w http.ResponseWriter, _ *http.Request) (string, error) {
 	return "The faults were shown.", answerJSON(w, orEmpty(s.Faults()))
 }

@@ -157,7 +157,7 @@ func ParseFault(text string) (Fault, error) {
 // check says what is wrong with a fault.
 func (f Fault) check() error {
 	k, known := kindOf(f.Kind)
-	_, there := endpoints[f.Endpoint]
+	_, there := endpointOf(f.Endpoint)
 	switch {
 	case !known:
 		names := make([]string, len(faultKinds))
@@ -249,7 +249,8 @@ func (f Fault) fits(k faultKind, endpoint string) bool {
 	case k.on != nil:
 		return slices.Contains(k.on, endpoint)
 	}
-	return endpoints[endpoint]
+	e, _ := endpointOf(endpoint)
+	return e.signed
 }
 
 // has tells whether a fault of that kind befalls the request.
@@ -313,7 +314,8 @@ func (s *Server) serveWithFaults(w http.ResponseWriter, r *http.Request, t *trac
 
 // read notes what came, for a fault that answers without looking.
 func (s *Server) read(t *trace, r *http.Request) {
-	if from, err := sources(r); err == nil && endpoints[t.Endpoint] {
+	e, _ := endpointOf(t.Endpoint)
+	if from, err := sources(r); err == nil && e.signed {
 		s.note(t, r, from)
 	}
 }

@@ -3,7 +3,6 @@ package sandbox
 import (
 	"math"
 	"net/http"
-	"slices"
 	"strconv"
 )
 
@@ -13,8 +12,8 @@ func (p *pages) showFaults(w http.ResponseWriter, r *http.Request) (string, erro
 }
 
 func (p *pages) faultsPage(w http.ResponseWriter, r *http.Request, status int, problem string) error {
-	props := faultsProps{CSRF: csrf(w, r), Kinds: p.FaultKinds(), On: p.Faults(), Problem: problem}
-	return showTool(w, r, status, faultsPage(props))
+	props := faultsProps{CSRF: csrf(w, r, pagesCookie), Kinds: p.FaultKinds(), On: p.Faults(), Problem: problem}
+	return draw(w, r, status, toolPolicy, faultsPage(props))
 }
 
 // changeFaults is what the page's forms send: one more fault, or none at all.
@@ -59,10 +58,8 @@ func faultOf(r *http.Request) (Fault, bool) {
 	default:
 		return Fault{}, false
 	}
-	known := func(name string) bool {
-		return slices.ContainsFunc(services, func(e service) bool { return e.name == name })
-	}
-	return f, f.Endpoint == "" || known(f.Endpoint)
+	_, known := endpointOf(f.Endpoint)
+	return f, f.Endpoint == "" || known
 }
 
 func number(s string, from, to int) (int, bool) {

@@ -26,7 +26,7 @@ func (p *pages) showCalls(w http.ResponseWriter, r *http.Request) (string, error
 		}
 	}
 	slices.Reverse(props.Calls)
-	return "listed", showTool(w, r, http.StatusOK, callsPage(props))
+	return "listed", draw(w, r, http.StatusOK, toolPolicy, callsPage(props))
 }
 
 // event is the ID of the event that tells of a call.

@@ -1,14 +1,11 @@
 package sandbox
 
 import (
-	"bytes"
 	"crypto/rand"
 	_ "embed"
 	"net/http"
 	"strings"
 	"sync"
-
-	"github.com/a-h/templ"
 
 	"perch/assets/htmx"
 )
@@ -36,40 +33,16 @@ func (s *Server) pages() []route {
 	}
 }
 
-type service struct{ name, methods, path, says string }
-
-// services are what an application calls, by the names that calls and faults have for them.
-var services = []service{
-	{"request_token", "GET, POST", "/oauth/request_token", "step 1: a request token"},
-	{"authenticate", "GET", "/oauth/authenticate", "step 2: the person is asked"},
-	{"authorize", "GET", "/oauth/authorize", "step 2, as well"},
-	{"access_token", "GET, POST", "/oauth/access_token", "step 3: an access token, and who it is"},
-	{"verify_credentials", "GET", "/1.1/account/verify_credentials.json", "the profile"},
-	{"users_me", "GET", "/2/users/me", "the profile, newer"},
-	{"invalidate_token", "POST", "/1.1/oauth/invalidate_token.json", "the end of the access"},
-}
-
 // toolPolicy lets a page have our scripts and what they fetch from here, too. Only htmx makes HTML of text, and nobody makes code.
 const toolPolicy = policy + "'self'; script-src 'self'; connect-src 'self'; require-trusted-types-for 'script'; trusted-types htmx"
 
-// showTool answers with a page that has forms and scripts.
-func showTool(w http.ResponseWriter, r *http.Request, status int, page templ.Component) error {
-	var b bytes.Buffer
-	if err := page.Render(r.Context(), &b); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Security-Policy", toolPolicy)
-	answer(w, status, kindHTML, b.String())
-	return nil
-}
-
-// csrf returns the secret of this browser's forms, and sees to it that the browser has it.
-func csrf(w http.ResponseWriter, r *http.Request) string {
+// csrf returns the secret of this browser's forms, and sees to it that the browser has it, in the cookie that cookie makes.
+func csrf(w http.ResponseWriter, r *http.Request, cookie func(value string) *http.Cookie) string {
 	value := rand.Text()
-	if c, err := r.Cookie(pagesCookie("").Name); err == nil && len(c.Value) == len(value) {
+	if c, err := r.Cookie(cookie("").Name); err == nil && len(c.Value) == len(value) {
 		value = c.Value // one for all tabs
 	}
-	http.SetCookie(w, pagesCookie(value))
+	http.SetCookie(w, cookie(value))
 	return value
 }
 
@@ -106,7 +79,7 @@ func (p *pages) start(w http.ResponseWriter, r *http.Request) (string, error) {
 	if r.URL.Query().Get("secret") == "shown" {
 		props.ConsumerSecret = p.ConsumerSecret()
 	}
-	return "shown", showTool(w, r, http.StatusOK, startPage(props))
+	return "shown", draw(w, r, http.StatusOK, toolPolicy, startPage(props))
 }
 
 //go:embed sandbox.js

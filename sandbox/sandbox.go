@@ -218,10 +218,39 @@ type route struct {
 // isControl tells whether a path is the control API's, which has errors of its own shape.
 func isControl(path string) bool { return strings.HasPrefix(path, "/_sandbox/") }
 
-// endpoints are the calls that the inspector shows, and that faults befall: those with true are signed.
-var endpoints = map[string]bool{
-	"request_token": true, "authenticate": false, "authorize": false, "access_token": true,
-	"verify_credentials": true, "users_me": true, "invalidate_token": true,
+// endpoint is what an application calls, or sends a browser to.
+type endpoint struct {
+	name, methods, path, says string
+	signed                    bool
+}
+
+// endpoints are those of X, by the names that calls and faults have for them: what the inspector shows, and what faults befall.
+var endpoints = []endpoint{
+	{"request_token", "GET, POST", "/oauth/request_token", "step 1: a request token", true},
+	{"authenticate", "GET", "/oauth/authenticate", "step 2: the person is asked", false},
+	{"authorize", "GET", "/oauth/authorize", "step 2, as well", false},
+	{"access_token", "GET, POST", "/oauth/access_token", "step 3: an access token, and who it is", true},
+	{"verify_credentials", "GET", "/1.1/account/verify_credentials.json", "the profile", true},
+	{"users_me", "GET", "/2/users/me", "the profile, newer", true},
+	{"invalidate_token", "POST", "/1.1/oauth/invalidate_token.json", "the end of the access", true},
+}
+
+// endpointOf returns the endpoint of that name; false when there is none.
+func endpointOf(name string) (endpoint, bool) {
+	i := slices.IndexFunc(endpoints, func(e endpoint) bool { return e.name == name })
+	if i < 0 {
+		return endpoint{}, false
+	}
+	return endpoints[i], true
+}
+
+// Endpoints are the URLs of the sandbox that is at origin, by the names that a Fault knows them by.
+func Endpoints(origin string) map[string]string {
+	urls := map[string]string{}
+	for _, e := range endpoints {
+		urls[e.name] = origin + e.path
+	}
+	return urls
 }
 
 // table is the contract: everything this Twitter answers.
@@ -290,12 +319,12 @@ func (s *Server) servePage(w http.ResponseWriter, r *http.Request, name string, 
 func (s *Server) serveCall(w http.ResponseWriter, r *http.Request, name string, handle handler) {
 	began := time.Now()
 	t := &trace{Call: Call{At: s.opts.Now(), Method: r.Method}}
-	signed, known := endpoints[name]
+	e, known := endpointOf(name)
 	if known {
 		t.Endpoint, t.faults = name, s.fire(name)
 	}
 	setHeaders(w.Header(), s.now(t))
-	if signed {
+	if e.signed {
 		w.Header().Set("X-Transaction-Id", strings.ToLower(rand.Text()[:16]))
 	}
 	r = r.WithContext(context.WithValue(r.Context(), traceKey{}, t))
