@@ -361,15 +361,9 @@ func TestTheSandboxIsLocked(t *testing.T) {
 		if text := p.visitor().get("/").Find("main").Text(); !strings.Contains(text, "Sandbox") {
 			t.Error("the home page does not say that sign-ins go to the sandbox")
 		}
-		said := 0
-		for _, line := range p.lines() {
-			if strings.HasPrefix(line["msg"].(string), "sandbox ") {
-				said++
-			}
-		}
-		if said < 4 { // request_token, authenticate twice, access_token
-			t.Errorf("%d lines of the log say sandbox, want one for each call", said)
-		}
+		await(t, "a line of the log for each call: request_token, authenticate twice, access_token", func() bool {
+			return strings.Count(p.log.String(), `"msg":"sandbox `) >= 4
+		})
 	})
 }
 
@@ -587,6 +581,7 @@ func TestTheLogTellsWhatHappenedAndNoSecret(t *testing.T) {
 	v.signOut()
 	p.keep("token", "never-asked-for-5512")
 	p.keep("verifier", "made-up-verifier-9917")
+	p.stop()
 
 	if strings.Contains(p.log.String(), "8d1f0c72aa") {
 		t.Error("the log holds a query")

@@ -225,6 +225,7 @@ func TestTwoHundredSignInsAtOnce(t *testing.T) {
 			t.Errorf("in the end %s is greeted as %q", want, got)
 		}
 	}
+	p.stop()
 	done, slowest := 0, 0.0
 	for _, line := range p.lines() {
 		if status, _ := line["status"].(float64); status >= http.StatusInternalServerError {

@@ -74,7 +74,13 @@ func (f *fleet) proxy(t *testing.T) {
 			t.Logf("nginx said:\n%s%s", said, errors)
 		}
 	})
-	await(t, "nginx to listen", func() bool { return !free(listen) })
+	await(t, "nginx to listen", func() bool {
+		conn, err := net.Dial("tcp", listen)
+		if err == nil {
+			conn.Close()
+		}
+		return err == nil
+	})
 }
 
 // A guest is a visitor of the site. They come by nginx, or where a test puts
@@ -176,9 +182,9 @@ func testInstancesAreOneSite(t *testing.T) {
 		g.get("/header")
 	}
 	for i, p := range f.instances {
-		if strings.Count(p.log.String(), `"route":"/header"`) == before[i] {
-			t.Errorf("instance %d was never asked", i)
-		}
+		await(t, fmt.Sprintf("instance %d to be asked", i), func() bool {
+			return strings.Count(p.log.String(), `"route":"/header"`) > before[i]
+		})
 	}
 }
 
@@ -210,10 +216,7 @@ func testARollingRestart(t *testing.T) {
 		})
 	}
 	for i, p := range f.instances {
-		p.signal(syscall.SIGTERM)
-		if code := p.awaitExit(); code != 0 {
-			t.Errorf("instance %d exits with %d", i, code)
-		}
+		p.stop()
 		before := len(p.log.String())
 		p.launch()
 		await(t, fmt.Sprintf("nginx to ask instance %d again", i), func() bool {

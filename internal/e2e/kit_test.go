@@ -113,8 +113,11 @@ func free(addr string) bool {
 	if err != nil {
 		return false
 	}
-	l.Close()
-	return true
+	// A program that is being started holds a copy of everything open, until
+	// it runs: with the lock there is none, and Close does free the port.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	return l.Close() == nil
 }
 
 // output is what a process writes, to be read while it writes.
@@ -304,6 +307,15 @@ func (p *perch) signal(s os.Signal) {
 	p.Helper()
 	if err := p.cmd.Process.Signal(s); err != nil {
 		p.Fatal(err)
+	}
+}
+
+// stop ends the process as an operator does. Its log is whole then.
+func (p *perch) stop() {
+	p.Helper()
+	p.signal(syscall.SIGTERM)
+	if code := p.awaitExit(); code != 0 {
+		p.Errorf("exit code %d after SIGTERM, want 0", code)
 	}
 }
 

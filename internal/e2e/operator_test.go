@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 
 	"perch/internal/testdb"
@@ -108,8 +107,7 @@ func TestTheOperatorLooksWhilePeopleSignIn(t *testing.T) {
 func TestADatabaseOfANewerPerchStopsTheStart(t *testing.T) {
 	t.Parallel()
 	p := start(t)
-	p.signal(syscall.SIGTERM)
-	p.awaitExit()
+	p.stop()
 	testdb.MakeNewer(t, p.env["DATABASE_URL"])
 	p.run("serve").says(1, "the database is of a newer Perch (version 9999")
 	p.run("sessions", "end", "--all").says(1, "the database is of a newer Perch (version 9999")
