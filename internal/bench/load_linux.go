@@ -16,13 +16,15 @@ import (
 type round struct {
 	perSecond float64
 	p50, p99  time.Duration
-	busy      float64 // the part of its core that the load took: near 1 it is the load that is measured
+	busy      float64 // the part of the time in which an answer was there for the load: near 1 it is the load that is measured
 }
 
 // load asks a server for a while over connections that stay open: as soon as
-// one has its answer, it sends the next of the requests. It is one thread that
-// waits for all of them (epoll), for a client of net/http would be slower than
-// the servers it measures.
+// one has its answer, it sends the next of the requests. It is one thread for
+// all of them (epoll), for a client of net/http would be slower than the
+// servers it measures. It asks again and again and never sleeps: to wake a
+// sleeper on another core takes the server longer than to write the answer, and
+// the slower of two servers would pay for that more often.
 func load(addr string, requests [][]byte, connections int, length time.Duration) (round, error) {
 	poll, err := unix.EpollCreate1(0)
 	if err != nil {
@@ -49,14 +51,14 @@ func load(addr string, requests [][]byte, connections int, length time.Duration)
 
 	took := make([]time.Duration, 0, 1<<17)
 	events := make([]unix.EpollEvent, connections)
-	began, worked := time.Now(), cpu()
+	began, idle := time.Now(), time.Duration(0)
 	for _, c := range byFD {
 		if err := c.send(request()); err != nil {
 			return round{}, err
 		}
 	}
-	for time.Since(began) < length {
-		n, err := unix.EpollWait(poll, events, 1000)
+	for now := began; now.Sub(began) < length; {
+		n, err := unix.EpollWait(poll, events, 0)
 		if err != nil && err != unix.EINTR {
 			return round{}, err
 		}
@@ -73,23 +75,19 @@ func load(addr string, requests [][]byte, connections int, length time.Duration)
 				}
 			}
 		}
+		before := now
+		now = time.Now()
+		if n <= 0 {
+			idle += now.Sub(before)
+		}
 	}
 	if len(took) == 0 {
 		return round{}, fmt.Errorf("no answer of %s", addr)
 	}
 	length = time.Since(began)
-	busy := (cpu() - worked).Seconds() / length.Seconds()
+	busy := 1 - idle.Seconds()/length.Seconds()
 	slices.Sort(took)
 	return round{float64(len(took)) / length.Seconds(), took[len(took)/2], took[len(took)*99/100], busy}, nil
-}
-
-// cpu is how long this thread has worked so far.
-func cpu() time.Duration {
-	var used unix.Rusage
-	if err := unix.Getrusage(unix.RUSAGE_THREAD, &used); err != nil {
-		return 0
-	}
-	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }
 
 // A connection has one request under way.
