@@ -7,23 +7,15 @@
 package assets
 
 import (
-	"bytes"
-	"compress/gzip"
 	"crypto/sha256"
 	"embed"
 	"encoding/base64"
 	"encoding/hex"
-	"errors"
+	"fmt"
 	"net/http"
 	"path"
 	"strconv"
 	"strings"
-	"sync"
-
-	"github.com/andybalholm/brotli"
-	"github.com/tdewolff/minify/v2"
-	"github.com/tdewolff/minify/v2/css"
-	"github.com/tdewolff/minify/v2/js"
 
 	"perch/assets/htmx"
 )
@@ -31,7 +23,9 @@ import (
 // Prefix is the path that all assets are under.
 const Prefix = "/assets/"
 
-//go:embed app.css app.js popup.js icon.svg icon.png
+//go:generate go run ./pack
+
+//go:embed app.css app.js popup.js icon.svg icon.png packed
 var files embed.FS
 
 // What pages may refer to.
@@ -51,75 +45,45 @@ type Asset struct {
 
 	contentType string
 	plain       []byte
-	packed      func() packed
+	brotli      []byte // nil for none
+	gzip        []byte // nil for none
 }
-
-// packed is an asset as browsers like it, by content coding.
-type packed struct{ brotli, gzip []byte }
 
 var byURL = map[string]Asset{}
 
-// load reads an embedded file. Our own scripts and styles go out without their
-// comments, which are for those who read the source.
+// load reads an embedded file.
 func load(name, contentType string) Asset {
-	content, err := files.ReadFile(name)
-	if err != nil {
-		panic(err) // the compiler embedded it
-	}
-	return keep(name, contentType, minified(content, contentType))
+	return keep(name, contentType, read(name))
 }
 
-// keep makes an asset of what is ready to go out.
-func keep(name, contentType string, content []byte) Asset {
-	hash := sha256.Sum256(content)
-	ext := path.Ext(name)
-	a := Asset{
-		URL:         Prefix + strings.TrimSuffix(name, ext) + "." + hex.EncodeToString(hash[:6]) + ext,
-		Integrity:   "sha256-" + base64.StdEncoding.EncodeToString(hash[:]),
-		contentType: contentType,
-		plain:       content,
-		packed:      sync.OnceValue(func() packed { return pack(content) }),
+// keep makes an asset of a file, packed if it is the one that was packed. One
+// that was changed since goes out as it is, so that `go run .` shows a change;
+// a test remembers to pack it.
+func keep(name, contentType string, source []byte) Asset {
+	a := Asset{contentType: contentType, plain: source}
+	if strings.Contains(sums, fmt.Sprintf("%x  %s\n", sha256.Sum256(source), name)) {
+		if short, err := files.ReadFile("packed/" + name); err == nil {
+			a.plain = short
+		}
+		a.brotli, a.gzip = read("packed/"+name+".br"), read("packed/"+name+".gz")
 	}
+	hash := sha256.Sum256(a.plain)
+	ext := path.Ext(name)
+	a.URL = Prefix + strings.TrimSuffix(name, ext) + "." + hex.EncodeToString(hash[:6]) + ext
+	a.Integrity = "sha256-" + base64.StdEncoding.EncodeToString(hash[:])
 	byURL[a.URL] = a
 	return a
 }
 
-func minified(content []byte, contentType string) []byte {
-	m := minify.New()
-	m.AddFunc("text/css", css.Minify)
-	m.AddFunc("text/javascript", js.Minify)
-	short, err := m.Bytes(contentType, content)
-	if errors.Is(err, minify.ErrNotExist) {
-		return content // an image
-	}
-	if err != nil {
-		panic(err) // a mistake in the file, which every test finds
-	}
-	return short
-}
+// sums says which sources were packed, as sha256sum writes it.
+var sums = string(read("packed/SHA256SUMS"))
 
-// The best packing takes a while: it is done beside the start, and who asks
-// earlier waits for it.
-func init() {
-	go func() {
-		for _, a := range byURL {
-			a.packed()
-		}
-	}()
-}
-
-func pack(content []byte) packed {
-	var b, z bytes.Buffer
-	brotliWriter := brotli.NewWriterOptions(&b, brotli.WriterOptions{Quality: brotli.BestCompression, LGWin: 16}) // a larger window takes memory, and saves nothing
-	brotliWriter.Write(content)
-	brotliWriter.Close()
-	gzipWriter, err := gzip.NewWriterLevel(&z, gzip.BestCompression)
+func read(name string) []byte {
+	content, err := files.ReadFile(name)
 	if err != nil {
-		panic(err) // only for an unknown level
+		panic(err) // the compiler embedded it
 	}
-	gzipWriter.Write(content)
-	gzipWriter.Close()
-	return packed{b.Bytes(), z.Bytes()}
+	return content
 }
 
 // Serve answers a GET or HEAD for an asset, compressed for those who take it,
@@ -135,12 +99,12 @@ func Serve(w http.ResponseWriter, r *http.Request) bool {
 	h.Set("Vary", "Accept-Encoding")
 	content := a.plain
 	switch accept := r.Header.Get("Accept-Encoding"); {
-	case Takes(accept, "br"):
+	case a.brotli != nil && Takes(accept, "br"):
 		h.Set("Content-Encoding", "br")
-		content = a.packed().brotli
-	case Takes(accept, "gzip"):
+		content = a.brotli
+	case a.gzip != nil && Takes(accept, "gzip"):
 		h.Set("Content-Encoding", "gzip")
-		content = a.packed().gzip
+		content = a.gzip
 	}
 	h.Set("Content-Length", strconv.Itoa(len(content)))
 	w.WriteHeader(http.StatusOK)

@@ -3,8 +3,8 @@
 // dist/ext/hx-sse.min.js), under the licence beside them. A test holds their
 // SHA-256.
 //
-// It is a package of its own so that the sandbox has htmx without what packs
-// the application's assets at every start.
+// It is a package of its own so that the sandbox has htmx without the
+// application's assets.
 package htmx
 
 import _ "embed"

@@ -1,0 +1,16 @@
+package assets
+
+import "testing"
+
+// Who changes a file and runs Perch sees the change, though it is not packed.
+func TestAChangedFileGoesOutAsItIs(t *testing.T) {
+	const changed = "/* larger */ body { font-size: 200% }"
+	packed, a := load("app.css", "text/css"), keep("app.css", "text/css", []byte(changed))
+	t.Cleanup(func() { delete(byURL, a.URL) })
+	if string(a.plain) != changed || a.brotli != nil || a.gzip != nil || a.URL == packed.URL {
+		t.Errorf("it is %q under %s, with brotli %v, gzip %v", a.plain, a.URL, a.brotli != nil, a.gzip != nil)
+	}
+	if packed.brotli == nil || packed.gzip == nil {
+		t.Error("the one that was packed goes out unpacked")
+	}
+}

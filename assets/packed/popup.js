@@ -1,0 +1,1 @@
+(()=>{"use strict";const{popup:e,next:n}=document.getElementById("popup").dataset,t=new BroadcastChannel("perch"),s=setTimeout(()=>location.replace(n),1e3);t.addEventListener("message",({data:t})=>{if(t.seen!==e)return;clearTimeout(s),window.close()}),t.postMessage({popup:e})})()
