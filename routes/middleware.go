@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net"
 	"net/http"
@@ -42,8 +43,8 @@ func (a *app) logged(next echo.HandlerFunc) echo.HandlerFunc {
 			a.problem(err, c)
 		}
 		took := a.Now().Sub(began)
-		a.Log.Info("request", "method", c.Request().Method, "route", c.Path(), "status", c.Response().Status,
-			"duration_ms", float64(took.Microseconds())/1000, "id", requestID(c))
+		a.Log.LogAttrs(c.Request().Context(), slog.LevelInfo, "request", slog.String("method", c.Request().Method), slog.String("route", c.Path()),
+			slog.Int("status", c.Response().Status), slog.Float64("duration_ms", float64(took.Microseconds())/1000), slog.String("id", requestID(c)))
 		a.Metrics.Request(c.Request().Method, c.Path(), c.Response().Status, took)
 		return nil
 	}
@@ -96,22 +97,19 @@ func (a *app) headers(next echo.HandlerFunc) echo.HandlerFunc {
 // name would lose its cookies. Health is asked by address, and a sign-in goes
 // to the right name first, so that it comes back to the same cookies.
 func (a *app) addressed(next echo.HandlerFunc) echo.HandlerFunc {
+	defaultPort := map[string]string{"http": ":80", "https": ":443"}[a.BaseURL.Scheme]
+	trim := func(host string) string { return strings.TrimSuffix(host, defaultPort) }
+	ours := trim(a.BaseURL.Host)
 	return func(c echo.Context) error {
 		r := c.Request()
 		switch {
-		case a.sameHost(r.Host), c.Path() == "/healthz", c.Path() == "/readyz":
+		case strings.EqualFold(trim(r.Host), ours), c.Path() == "/healthz", c.Path() == "/readyz":
 			return next(c)
 		case r.Method == http.MethodGet && c.Path() == "/login":
 			return a.redirect(c, a.BaseURL.String()+r.URL.RequestURI())
 		}
 		return echo.NewHTTPError(http.StatusMisdirectedRequest)
 	}
-}
-
-func (a *app) sameHost(host string) bool {
-	defaultPort := map[string]string{"http": ":80", "https": ":443"}[a.BaseURL.Scheme]
-	trim := func(host string) string { return strings.TrimSuffix(host, defaultPort) }
-	return strings.EqualFold(trim(host), trim(a.BaseURL.Host))
 }
 
 // sameOrigin refuses what another site made the browser send.

@@ -1,6 +1,7 @@
 package routes
 
 import (
+	"bytes"
 	"context"
 	"net/http"
 	"net/url"
@@ -15,11 +16,40 @@ import (
 
 // home shows the first page.
 func (a *app) home(c echo.Context) error {
+	if stranger(c) {
+		return a.strangersHome(c)
+	}
 	header, err := a.headerProps(c)
 	if err != nil {
 		return err
 	}
 	return a.render(c, http.StatusOK, documentPolicy, views.Home(views.HomeProps{Header: header, Sandbox: a.Sandbox}))
+}
+
+// strangersHome is the first page for those who send no cookie: nobody is
+// signed in there and no notice waits, so that it depends on its address alone.
+// The last one is kept, for most of them come to the same.
+func (a *app) strangersHome(c echo.Context) error {
+	here := a.here(c)
+	page := a.strangers.Load()
+	if page == nil || page.here != here {
+		var b bytes.Buffer
+		header := views.HeaderProps{Here: here, Origin: a.BaseURL.String()}
+		if err := views.Home(views.HomeProps{Header: header, Sandbox: a.Sandbox}).Render(c.Request().Context(), &b); err != nil {
+			return err
+		}
+		page = &strangersHome{here, b.Bytes(), zip(b.Bytes())}
+		a.strangers.Store(page)
+	}
+	if takesGzip(c) {
+		return send(c, http.StatusOK, documentPolicy, gzipped, page.gzip)
+	}
+	return send(c, http.StatusOK, documentPolicy, nil, page.plain)
+}
+
+type strangersHome struct {
+	here        string
+	plain, gzip []byte
 }
 
 // header shows the header alone. A page that needs sign-in has no header for
@@ -68,7 +98,8 @@ func (a *app) headerProps(c echo.Context) (views.HeaderProps, error) {
 // seen tells whether somebody is going to look at the answer. A notice is not
 // for a HEAD, a prefetch, or a page that only wants to know who is signed in.
 func seen(c echo.Context) bool {
-	return c.Request().Method != http.MethodHead && !speculative(c) && !c.QueryParams().Has("quiet")
+	quiet := c.Request().URL.RawQuery != "" && c.QueryParams().Has("quiet")
+	return c.Request().Method != http.MethodHead && !speculative(c) && !quiet
 }
 
 // here returns the page that the visitor is on: for a fragment it is htmx or

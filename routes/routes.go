@@ -60,7 +60,8 @@ type Options struct {
 
 type app struct {
 	Options
-	zipped zipped
+	zipped    zipped
+	strangers atomic.Pointer[strangersHome]
 }
 
 // New returns Perch as a handler.
@@ -147,19 +148,29 @@ func (a *app) draw(c echo.Context, status int, policy []string, view templ.Compo
 	if err := view.Render(c.Request().Context(), b); err != nil {
 		return err
 	}
+	if stranger(c) && takesGzip(c) {
+		return send(c, status, policy, gzipped, a.zipped.of(b.Bytes()))
+	}
+	return send(c, status, policy, nil, b.Bytes())
+}
+
+// send writes a document or a fragment, in a content coding if one is given.
+func send(c echo.Context, status int, policy, coding []string, body []byte) error {
 	h := c.Response().Header()
 	h["Content-Security-Policy"] = policy
 	h["Content-Type"] = html
 	personal(h)
-	body := b.Bytes()
-	if stranger(c) && assets.Takes(c.Request().Header.Get(echo.HeaderAcceptEncoding), "gzip") {
-		h.Set("Content-Encoding", "gzip")
-		body = a.zipped.of(body)
+	if coding != nil {
+		h["Content-Encoding"] = coding
 	}
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	c.Response().WriteHeader(status)
 	_, err := c.Response().Write(body)
 	return err
+}
+
+func takesGzip(c echo.Context) bool {
+	return assets.Takes(c.Request().Header.Get(echo.HeaderAcceptEncoding), "gzip")
 }
 
 // stranger tells whether the visitor sent no cookie, so that the answer is the
@@ -180,13 +191,18 @@ func (z *zipped) of(plain []byte) []byte {
 	if last := z.last.Load(); last != nil && bytes.Equal(last.plain, plain) {
 		return last.gzip
 	}
+	page := &zippedPage{bytes.Clone(plain), zip(plain)}
+	z.last.Store(page)
+	return page.gzip
+}
+
+func zip(plain []byte) []byte {
 	var b bytes.Buffer
 	w := zippers.Get().(*gzip.Writer)
 	defer zippers.Put(w)
 	w.Reset(&b)
 	w.Write(plain)
 	w.Close()
-	z.last.Store(&zippedPage{bytes.Clone(plain), b.Bytes()})
 	return b.Bytes()
 }
 
@@ -210,6 +226,7 @@ func (a *app) redirect(c echo.Context, to string) error {
 // What many answers carry is made once. Nobody may change it in place.
 var (
 	html        = []string{"text/html; charset=utf-8"}
+	gzipped     = []string{"gzip"}
 	noStore     = []string{"no-store"}
 	varyPersons = []string{"Cookie, Accept-Encoding"}
 )
