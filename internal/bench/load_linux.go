@@ -16,16 +16,20 @@ import (
 type round struct {
 	perSecond float64
 	p50, p99  time.Duration
-	busy      float64 // the part of the time in which an answer was there for the load: near 1 it is the load that is measured
+	busy      float64 // the part of the time in which the load did not wait for an answer: near 1 it is the load that is measured
 }
 
 // load asks a server for a while over connections that stay open: as soon as
 // one has its answer, it sends the next of the requests. It is one thread for
 // all of them (epoll), for a client of net/http would be slower than the
-// servers it measures. It asks again and again and never sleeps: to wake a
-// sleeper on another core takes the server longer than to write the answer, and
-// the slower of two servers would pay for that more often.
-func load(addr string, requests [][]byte, connections int, length time.Duration) (round, error) {
+// servers it measures.
+//
+// A load that never sleeps asks again and again whether an answer is there: to
+// wake a sleeper on another core takes the server longer than to write the
+// answer, and the slower of two servers would pay for that more often. One that
+// sleeps leaves its core to a database that has none of its own.
+func load(addr string, requests [][]byte, connections int, length time.Duration, sleeps bool) (round, error) {
+	wait := map[bool]int{true: 1000}[sleeps] // milliseconds
 	poll, err := unix.EpollCreate1(0)
 	if err != nil {
 		return round{}, err
@@ -57,8 +61,10 @@ func load(addr string, requests [][]byte, connections int, length time.Duration)
 			return round{}, err
 		}
 	}
-	for now := began; now.Sub(began) < length; {
-		n, err := unix.EpollWait(poll, events, 0)
+	for time.Since(began) < length {
+		before := time.Now()
+		n, err := unix.EpollWait(poll, events, wait)
+		idle += time.Since(before)
 		if err != nil && err != unix.EINTR {
 			return round{}, err
 		}
@@ -74,11 +80,6 @@ func load(addr string, requests [][]byte, connections int, length time.Duration)
 					return round{}, err
 				}
 			}
-		}
-		before := now
-		now = time.Now()
-		if n <= 0 {
-			idle += now.Sub(before)
 		}
 	}
 	if len(took) == 0 {

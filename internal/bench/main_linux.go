@@ -5,6 +5,7 @@
 // mean anything: the machine is part of every other number.
 //
 //	go run ./internal/bench        the table
+//	go run ./internal/bench flask  how many times faster than Flask it is
 //	go run ./internal/bench soak   a steady load for half an hour: does anything grow?
 package main
 
@@ -29,10 +30,10 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	run, args := bench, os.Args[1:]
-	if len(args) > 0 && args[0] == "soak" {
-		run, args = soak, args[1:]
-	} else if len(args) > 0 && args[0] == "echo" {
-		run = bare
+	if len(args) > 0 {
+		if other := map[string]func(context.Context, []string) error{"flask": flask, "soak": soak, "echo": bare}[args[0]]; other != nil {
+			run, args = other, args[1:]
+		}
 	}
 	if err := run(ctx, args); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)

@@ -209,9 +209,9 @@ func compare(ctx context.Context, sites []*site, o options) error {
 		}
 	}
 	length := time.Duration(o.seconds * float64(time.Second))
-	ask := func(addr string, r read, length time.Duration) (seen round, err error) {
+	ask := func(addr string, p pair, length time.Duration) (seen round, err error) {
 		err = on(core, func() (err error) {
-			seen, err = load(addr, r.requests, o.connections, length)
+			seen, err = load(addr, p.read.requests, o.connections, length, p.s.report.Database != "SQLite")
 			return err
 		})
 		return seen, err
@@ -225,7 +225,7 @@ func compare(ctx context.Context, sites []*site, o options) error {
 			}
 			var ours, theirs round
 			var err error
-			first, second := func() { ours, err = ask(p.s.addr, p.read, length) }, func() { theirs, err = ask(p.s.bare.addr, p.read, length) }
+			first, second := func() { ours, err = ask(p.s.addr, p, length) }, func() { theirs, err = ask(p.s.bare.addr, p, length) }
 			if n%2 == 1 {
 				first, second = second, first
 			}
