@@ -109,8 +109,10 @@ func (a *app) here(c echo.Context) string {
 	if r.Method == http.MethodPost {
 		return localPath(r.PostFormValue("here"))
 	}
-	if current, err := url.Parse(r.Header.Get("HX-Current-URL")); htmx(c) && err == nil && strings.EqualFold(current.Host, a.BaseURL.Host) {
-		return localPath(current.RequestURI())
+	if htmx(c) {
+		if current, err := url.Parse(r.Header.Get("Hx-Current-Url")); err == nil && strings.EqualFold(current.Host, a.BaseURL.Host) {
+			return localPath(current.RequestURI())
+		}
 	}
 	return localPath(r.URL.RequestURI())
 }

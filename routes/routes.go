@@ -126,9 +126,10 @@ func needsSignIn(path string) bool {
 
 // htmx tells whether htmx made the request, which cannot follow a redirect to
 // another origin and swaps whatever comes back. The way back from Twitter is
-// the browser's own, whatever the header says.
+// the browser's own, whatever the header says. htmx writes HX-Request; asked
+// for as net/http keeps it, the name need not be rewritten each time.
 func htmx(c echo.Context) bool {
-	return c.Request().Header.Get("HX-Request") == "true" && c.Path() != "/oauth-authorized"
+	return c.Request().Header.Get("Hx-Request") == "true" && c.Path() != "/oauth-authorized"
 }
 
 // render is the one way out with a body.

@@ -161,11 +161,12 @@ func (s *Sessions) Save(w http.ResponseWriter, r *http.Request) error {
 // is well-formed stays, though its session may be over: a slow answer must not
 // take away the cookie of a sign-in that was faster.
 func (s *Sessions) forgetUnreadable(w http.ResponseWriter, r *http.Request) {
-	name := s.names.session
-	if c, err := r.Cookie(name); err == nil {
-		_, readable := hashID(c.Value)
-		if _, signedIn, _ := s.current(r); !readable && !signedIn { // else this very request has replaced it
-			s.forget(w, name)
+	if _, signedIn, _ := s.current(r); signedIn {
+		return // by that cookie, or by this very request, which has replaced it
+	}
+	if c, err := r.Cookie(s.names.session); err == nil {
+		if _, readable := hashID(c.Value); !readable {
+			s.forget(w, s.names.session)
 		}
 	}
 }
