@@ -70,9 +70,6 @@ type serve struct{}
 // Run runs the application until ctx is done, and then lets running requests
 // finish.
 func (serve) Run(ctx context.Context, c config.Config) error {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(200) // for four megabytes more, a tenth more answers per second
-	}
 	log := logger(c.LogFormat)
 	db, err := store.Open(ctx, c.DatabaseURL)
 	if err != nil {
