@@ -1,6 +1,18 @@
 package assets
 
-import "testing"
+import (
+	"path"
+	"testing"
+)
+
+// What can be packed is, a file that is new as well: pack names them.
+func TestEveryTextIsPacked(t *testing.T) {
+	for url, a := range byURL {
+		if path.Ext(url) != ".png" && (a.brotli == nil || a.gzip == nil) {
+			t.Errorf("%s goes out as it is: is it in assets/pack, and was 'go tool task generate' run?", url)
+		}
+	}
+}
 
 // Who changes a file and runs Perch sees the change, though it is not packed.
 func TestAChangedFileGoesOutAsItIs(t *testing.T) {

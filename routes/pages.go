@@ -14,42 +14,35 @@ import (
 	"perch/views"
 )
 
-// home shows the first page.
+// home shows the first page. To those who send no cookie nobody is signed in
+// there and no notice waits, so that it depends on its address alone: the last
+// one is kept, compressed, for most of them come to the same.
 func (a *app) home(c echo.Context) error {
-	if stranger(c) {
-		return a.strangersHome(c)
+	kept := stranger(c) && takesGzip(c) && !a.watched
+	here := a.here(c)
+	if last := a.lastHome.Load(); kept && last != nil && last.here == here {
+		return send(c, http.StatusOK, documentPolicy, gzipped, last.gzip)
 	}
 	header, err := a.headerProps(c)
 	if err != nil {
 		return err
 	}
-	return a.render(c, http.StatusOK, documentPolicy, views.Home(views.HomeProps{Header: header, Sandbox: a.Sandbox}))
+	view := views.Home(views.HomeProps{Header: header, Sandbox: a.Sandbox})
+	if !kept {
+		return a.render(c, http.StatusOK, documentPolicy, view)
+	}
+	var b bytes.Buffer
+	if err := view.Render(c.Request().Context(), &b); err != nil {
+		return err
+	}
+	page := &homePage{here, zip(b.Bytes())}
+	a.lastHome.Store(page)
+	return send(c, http.StatusOK, documentPolicy, gzipped, page.gzip)
 }
 
-// strangersHome is the first page for those who send no cookie: nobody is
-// signed in there and no notice waits, so that it depends on its address alone.
-// The last one is kept, for most of them come to the same.
-func (a *app) strangersHome(c echo.Context) error {
-	here := a.here(c)
-	page := a.strangers.Load()
-	if page == nil || page.here != here {
-		var b bytes.Buffer
-		header := views.HeaderProps{Here: here, Origin: a.BaseURL.String()}
-		if err := views.Home(views.HomeProps{Header: header, Sandbox: a.Sandbox}).Render(c.Request().Context(), &b); err != nil {
-			return err
-		}
-		page = &strangersHome{here, b.Bytes(), zip(b.Bytes())}
-		a.strangers.Store(page)
-	}
-	if takesGzip(c) {
-		return send(c, http.StatusOK, documentPolicy, gzipped, page.gzip)
-	}
-	return send(c, http.StatusOK, documentPolicy, nil, page.plain)
-}
-
-type strangersHome struct {
-	here        string
-	plain, gzip []byte
+type homePage struct {
+	here string
+	gzip []byte
 }
 
 // header shows the header alone. A page that needs sign-in has no header for

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -60,8 +61,9 @@ type Options struct {
 
 type app struct {
 	Options
-	zipped    zipped
-	strangers atomic.Pointer[strangersHome]
+	zipped   zipped
+	lastHome atomic.Pointer[homePage]
+	watched  bool // templ changes pages while Perch runs, for `task dev`
 }
 
 // New returns Perch as a handler.
@@ -75,7 +77,7 @@ func New(o Options) http.Handler {
 	if o.Beside == nil {
 		o.Beside = func(work func()) { go work() }
 	}
-	a := &app{Options: o}
+	a := &app{Options: o, watched: os.Getenv("TEMPL_DEV_MODE") == "true"}
 
 	e := echo.New()
 	e.HTTPErrorHandler = a.problem
@@ -132,7 +134,7 @@ func htmx(c echo.Context) bool {
 	return c.Request().Header.Get("Hx-Request") == "true" && c.Path() != "/oauth-authorized"
 }
 
-// render is the one way out with a body.
+// render is the one way out with a body, but for the home page that is kept.
 func (a *app) render(c echo.Context, status int, policy []string, view templ.Component) error {
 	if err := a.Sessions.Save(c.Response(), c.Request()); err != nil {
 		return err
@@ -180,8 +182,9 @@ func stranger(c echo.Context) bool {
 	return c.Request().Header.Get("Cookie") == ""
 }
 
-// zipped keeps the last page that strangers got, compressed: they mostly get
-// the same one, and to compress it costs more than to draw it.
+// zipped keeps the last answer that strangers got, compressed, but for the home
+// page: they often get the same one, and to compress it costs more than to draw
+// it.
 type zipped struct{ last atomic.Pointer[zippedPage] }
 
 var zippers = sync.Pool{New: func() any { return gzip.NewWriter(nil) }}

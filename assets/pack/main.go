@@ -9,7 +9,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -39,10 +38,8 @@ func pack(from, to string) error {
 		}
 		sources = append(sources, found...)
 	}
-	if err := errors.Join(os.RemoveAll(to), os.MkdirAll(to, 0o755)); err != nil {
-		return err
-	}
-	var sums strings.Builder
+	files := map[string][]byte{}
+	var sums bytes.Buffer
 	for _, source := range sources {
 		content, err := os.ReadFile(source)
 		if err != nil {
@@ -54,38 +51,42 @@ func pack(from, to string) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", source, err)
 		}
-		target := filepath.Join(to, name)
 		if !bytes.Equal(short, content) {
-			err = os.WriteFile(target, short, 0o644)
+			files[name] = short
 		}
-		if err := errors.Join(err, write(target+".br", short, brotlied), write(target+".gz", short, gzipped)); err != nil {
+		files[name+".br"], files[name+".gz"] = brotlied(short), gzipped(short)
+	}
+	files["SHA256SUMS"] = sums.Bytes()
+
+	// Not before all is well: without this folder nothing compiles.
+	if err := errors.Join(os.RemoveAll(to), os.MkdirAll(to, 0o755)); err != nil {
+		return err
+	}
+	for name, content := range files {
+		if err := os.WriteFile(filepath.Join(to, name), content, 0o644); err != nil {
 			return err
 		}
 	}
-	return os.WriteFile(filepath.Join(to, "SHA256SUMS"), []byte(sums.String()), 0o644)
+	return nil
 }
 
-// write writes a file in a content coding.
-func write(name string, content []byte, coded func(io.Writer) io.WriteCloser) error {
+func brotlied(content []byte) []byte {
 	var b bytes.Buffer
-	w := coded(&b)
-	_, err := w.Write(content)
-	if err := errors.Join(err, w.Close()); err != nil {
-		return err
-	}
-	return os.WriteFile(name, b.Bytes(), 0o644)
+	w := brotli.NewWriterLevel(&b, brotli.BestCompression)
+	w.Write(content)
+	w.Close()
+	return b.Bytes()
 }
 
-func brotlied(w io.Writer) io.WriteCloser {
-	return brotli.NewWriterLevel(w, brotli.BestCompression)
-}
-
-func gzipped(w io.Writer) io.WriteCloser {
-	z, err := gzip.NewWriterLevel(w, gzip.BestCompression)
+func gzipped(content []byte) []byte {
+	var b bytes.Buffer
+	w, err := gzip.NewWriterLevel(&b, gzip.BestCompression)
 	if err != nil {
 		panic(err) // only for an unknown level
 	}
-	return z
+	w.Write(content)
+	w.Close()
+	return b.Bytes()
 }
 
 // minified takes the comments out, which are for those who read the source. A

@@ -1,5 +1,5 @@
 # The seed's shape, for comparison: Flask, who is signed in kept in a signed
-# cookie, the header as a template. By gunicorn, as its documentation has it.
+# cookie, the header as a template.
 import os
 
 from flask import Flask, session

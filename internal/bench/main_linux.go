@@ -12,6 +12,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -128,6 +129,9 @@ func parse(args []string) (o options, err error) {
 	flags.BoolVar(&o.json, "json", false, "print JSON")
 	sessions := flags.String("sessions", "1000", "measure with `N` sessions in the database; several numbers with commas for several databases")
 	flags.Parse(args)
+	if o.rounds < 1 {
+		return o, errors.New("-rounds: at least one")
+	}
 	for text := range strings.SplitSeq(*sessions, ",") {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 10 {

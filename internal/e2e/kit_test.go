@@ -156,7 +156,8 @@ type perch struct {
 	// What a run printed.
 	url, sandboxURL, key, secret string
 
-	faulty  bool // the test provokes ERROR lines in the log
+	left    map[string]string // what the database held when it was stopped
+	faulty  bool              // the test provokes ERROR lines in the log
 	mu      sync.Mutex
 	secrets map[string]string // seen in the traffic, with what they are
 	pages   map[string]string // that visitors got, with their addresses
@@ -313,9 +314,16 @@ func (p *perch) signal(s os.Signal) {
 // stop ends the process as an operator does. Its log is whole then.
 func (p *perch) stop() {
 	p.Helper()
+	p.left = p.records() // before it stops, for then it tidies up
 	p.signal(syscall.SIGTERM)
-	if code := p.awaitExit(); code != 0 {
-		p.Errorf("exit code %d after SIGTERM, want 0", code)
+	select {
+	case <-p.exited:
+		if code := p.cmd.ProcessState.ExitCode(); code != 0 {
+			p.Errorf("exit code %d after SIGTERM, want 0; it said %s", code, p.log)
+		}
+	case <-time.After(patience):
+		p.kill()
+		p.Errorf("the program did not stop within %s of SIGTERM", patience)
 	}
 }
 
@@ -329,22 +337,13 @@ func (p *perch) kill() {
 // stopAndCheck ends the program as an operator does, and looks at what it
 // leaves: log, pages and files.
 func (p *perch) stopAndCheck() {
-	records := p.records() // before it stops, for then it tidies up
 	if !p.hasExited() {
-		p.cmd.Process.Signal(syscall.SIGTERM)
-		select {
-		case <-p.exited:
-			if code := p.cmd.ProcessState.ExitCode(); code != 0 {
-				p.Errorf("exit code %d after SIGTERM, want 0", code)
-			}
-		case <-time.After(patience):
-			p.cmd.Process.Kill()
-			<-p.exited
-			p.Errorf("the program did not stop within %s of SIGTERM", patience)
-		}
+		p.stop()
+	} else if p.left == nil {
+		p.left = p.records()
 	}
 	p.checkLog()
-	p.checkSecrets(records)
+	p.checkSecrets(p.left)
 	if p.Failed() {
 		p.Logf("the log:\n%s", p.log)
 	}
