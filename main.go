@@ -84,7 +84,9 @@ func (serve) Run(ctx context.Context, c config.Config) error {
 		c.SecretKeys = [][]byte{key}
 	}
 
-	listener, err := net.Listen("tcp", c.Addr)
+	var door net.ListenConfig
+	door.SetMultipathTCP(false) // letNobodyIn cannot close the door of that
+	listener, err := door.Listen(ctx, "tcp", c.Addr)
 	if err != nil {
 		return fmt.Errorf("ADDR cannot be listened on: %w", err)
 	}

@@ -75,8 +75,9 @@ const (
 
 // drain serves until ctx is done, and then lets running requests finish, for
 // 15 s at the most. The door stays open meanwhile and a little longer: /readyz
-// says 503, where a closed door would say nothing, and a proxy loses no request
-// on a connection that ends under its hands.
+// says 503, where a closed door would say nothing. Then nobody new is let in,
+// who is in is served, and only then it closes: a proxy loses no request on a
+// connection that ends under its hands.
 func drain(ctx context.Context, server *http.Server, listener net.Listener, log *slog.Logger) error {
 	var running, lastCame atomic.Int64
 	handler := server.Handler
@@ -107,6 +108,9 @@ func drain(ctx context.Context, server *http.Server, listener net.Listener, log 
 	}
 	for (running.Load() > 0 || busy()) && patience.Err() == nil {
 		time.Sleep(10 * time.Millisecond)
+	}
+	if letNobodyIn(listener) == nil {
+		time.Sleep(quiet) // for those who are in to be accepted, and counted
 	}
 	if err := server.Shutdown(patience); err != nil {
 		log.Warn("stopped with requests still running", "error", err)

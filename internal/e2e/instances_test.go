@@ -28,6 +28,7 @@ type fleet struct {
 	testing.TB
 	instances []*perch
 	nginx     string // where it listens for TLS
+	errors    string // where it tells of errors
 }
 
 func startFleet(t *testing.T) *fleet {
@@ -59,7 +60,7 @@ func (f *fleet) proxy(t *testing.T) {
 		"server 127.0.0.1:8180 ": "server " + f.instances[1].addr + " ",
 		"server 127.0.0.1:8280 ": "server " + f.instances[2].addr + " ",
 	})
-	f.nginx = listen
+	f.nginx, f.errors = listen, filepath.Join(filepath.Dir(conf), "error.log")
 	said := &output{}
 	nginx := exec.Command(lookPath("nginx"), "-e", "stderr", "-c", conf, "-g", "daemon off;")
 	nginx.Stdout, nginx.Stderr = said, said
@@ -70,7 +71,7 @@ func (f *fleet) proxy(t *testing.T) {
 		nginx.Process.Signal(syscall.SIGQUIT)
 		nginx.Wait()
 		if t.Failed() {
-			errors, _ := os.ReadFile(filepath.Join(filepath.Dir(conf), "error.log"))
+			errors, _ := os.ReadFile(f.errors)
 			t.Logf("nginx said:\n%s%s", said, errors)
 		}
 	})
@@ -231,6 +232,15 @@ func testARollingRestart(t *testing.T) {
 		}
 	}
 	f.greeted("robin", stays)
+
+	// To be refused sends nginx elsewhere. What it has sent must be answered.
+	errors, err := os.ReadFile(f.errors)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cut := strings.Count(string(errors), "while reading response header"); cut > 0 {
+		t.Errorf("%d requests were cut off", cut)
+	}
 }
 
 // round signs in and out again, and tells whether all was well. It may run

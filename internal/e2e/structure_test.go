@@ -55,7 +55,7 @@ var theirs = map[string][]string{
 	"github.com/chromedp":                    {},
 	"github.com/PuerkitoBio":                 {},
 	"perch/internal/testdb":                  {"internal/bench"}, // and tests
-	"golang.org/x/sys":                       {"internal/bench"},
+	"golang.org/x/sys":                       {"door_linux.go", "internal/bench"},
 	"testing":                                {"internal/testdb"},
 	"net/http/httptest":                      {},
 	"github.com/dghubble/gologin/v2/twitter": {}, // it asks a host that is gone
