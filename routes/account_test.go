@@ -356,7 +356,7 @@ func TestDisconnectWhileXFails(t *testing.T) {
 	for _, f := range slowFaults(k) {
 		t.Run(f.name, func(t *testing.T) {
 			k.restart(func(s *setup) { s.timeout = 20 * time.Second })
-			disconnects(t, f, halfDone, func() { k.restart(func(s *setup) { s.timeout = 150 * time.Millisecond }) })
+			disconnects(t, f, halfDone, func() { k.restart(func(s *setup) { s.timeout = impatience }) })
 		})
 	}
 }
