@@ -74,11 +74,11 @@ func flask(ctx context.Context, args []string) error {
 	for n := range o.rounds + 1 {
 		a, err := ask(s.addr, ours.requests)
 		if err != nil {
-			return fmt.Errorf("Perch: %w", err)
+			return fmt.Errorf("asking Perch: %w", err)
 		}
 		b, err := ask(addr, theirs)
 		if err != nil {
-			return fmt.Errorf("Flask: %w", err)
+			return fmt.Errorf("asking Flask: %w", err)
 		}
 		if n > 0 { // the first is to warm up
 			times, perch, flask = append(times, a.perSecond/b.perSecond), append(perch, a.perSecond), append(flask, b.perSecond)
@@ -147,11 +147,11 @@ func (s *site) enterFlask(ctx context.Context, addr, header string) (requests []
 			answer.Body.Close()
 		}
 		if ctx.Err() != nil {
-			return nil, errors.Join(errors.New("Flask does not sign in"), err)
+			return nil, errors.Join(errors.New("nobody can sign in to Flask"), err)
 		}
 	}
 	if got, err := whole(get("/header", cookie)); err != nil || got != header {
-		return nil, errors.Join(fmt.Errorf("Flask's header is %q, Perch's %q", got, header), err)
+		return nil, errors.Join(fmt.Errorf("the header of Flask is %q, of Perch %q", got, header), err)
 	}
 	return [][]byte{s.request("/header", "Cookie: "+cookie)}, nil
 }
