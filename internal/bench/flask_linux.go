@@ -27,15 +27,11 @@ func flask(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp("", "perch-bench-")
+	program, dir, err := build(ctx)
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	program, err := build(ctx, dir)
-	if err != nil {
-		return err
-	}
 	s := &site{
 		perch:  &perch{program: program, dir: dir, database: "sqlite:" + filepath.Join(dir, "perch.db")},
 		report: &siteReport{Database: "SQLite", Sessions: o.sessions[0]},
@@ -59,25 +55,15 @@ func flask(ctx context.Context, args []string) error {
 		return err
 	}
 
-	_, core, err := cores()
-	if err != nil {
-		return err
-	}
-	ask := func(addr string, requests [][]byte) (seen round, err error) {
-		err = on(core, func() (err error) {
-			seen, err = load(addr, requests, o.connections, time.Duration(o.seconds*float64(time.Second)), false)
-			return err
-		})
-		return seen, errors.Join(err, ctx.Err())
-	}
+	length := time.Duration(o.seconds * float64(time.Second))
 	var times, perch, flask []float64
 	for n := range o.rounds + 1 {
-		a, err := ask(s.addr, ours.requests)
+		a, err := load(s.addr, ours.requests, o.connections, length, false)
 		if err != nil {
 			return fmt.Errorf("asking Perch: %w", err)
 		}
-		b, err := ask(addr, theirs)
-		if err != nil {
+		b, err := load(addr, theirs, o.connections, length, false)
+		if err := errors.Join(err, ctx.Err()); err != nil {
 			return fmt.Errorf("asking Flask: %w", err)
 		}
 		if n > 0 { // the first is to warm up

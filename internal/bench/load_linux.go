@@ -19,16 +19,29 @@ type round struct {
 	busy      float64 // the part of the time in which the load did not wait for an answer: near 1 it is the load that is measured
 }
 
-// load asks a server for a while over connections that stay open: as soon as
-// one has its answer, it sends the next of the requests. It is one thread for
-// all of them (epoll), for a client of net/http would be slower than the
-// servers it measures.
+// load asks a server for a while, on the core that is the load's, over
+// connections that stay open: as soon as one has its answer, it sends the next
+// of the requests. It is one thread for all of them (epoll), for a client of
+// net/http would be slower than the servers it measures.
 //
 // A load that never sleeps asks again and again whether an answer is there: to
 // wake a sleeper on another core takes the server longer than to write the
 // answer, and the slower of two servers would pay for that more often. One that
 // sleeps leaves its core to a database that has none of its own.
-func load(addr string, requests [][]byte, connections int, length time.Duration, sleeps bool) (round, error) {
+func load(addr string, requests [][]byte, connections int, length time.Duration, sleeps bool) (seen round, err error) {
+	_, core, err := cores()
+	if err != nil {
+		return round{}, err
+	}
+	err = on(core, func() (err error) {
+		seen, err = loadHere(addr, requests, connections, length, sleeps)
+		return err
+	})
+	return seen, err
+}
+
+// loadHere is load, on the core that the thread is bound to.
+func loadHere(addr string, requests [][]byte, connections int, length time.Duration, sleeps bool) (round, error) {
 	wait := map[bool]int{true: 1000}[sleeps] // milliseconds
 	poll, err := unix.EpollCreate1(0)
 	if err != nil {

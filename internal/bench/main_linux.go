@@ -57,15 +57,11 @@ func bench(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp("", "perch-bench-")
+	program, dir, err := build(ctx)
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	program, err := build(ctx, dir)
-	if err != nil {
-		return err
-	}
 	var all report
 	if all.Binary, err = size(program); err != nil {
 		return err
@@ -142,15 +138,21 @@ func parse(args []string) (o options, err error) {
 	return o, nil
 }
 
-// build builds Perch as it is deployed.
-func build(ctx context.Context, dir string) (program string, err error) {
+// build builds Perch as it is deployed, in a folder for all that is measured,
+// which the caller removes.
+func build(ctx context.Context) (program, dir string, err error) {
+	dir, err = os.MkdirTemp("", "perch-bench-")
+	if err != nil {
+		return "", "", err
+	}
 	program = filepath.Join(dir, "perch")
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", program, "perch")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("building Perch: %w\n%s", err, out)
+		os.RemoveAll(dir)
+		return "", "", fmt.Errorf("building Perch: %w\n%s", err, out)
 	}
-	return program, nil
+	return program, dir, nil
 }
 
 func size(program string) (int64, error) {

@@ -193,10 +193,6 @@ func (s *site) stop() error {
 // compare asks all sites and the bare servers beside them in rounds, each time
 // in another order, and a bare server always next to its site.
 func compare(ctx context.Context, sites []*site, o options) error {
-	_, core, err := cores()
-	if err != nil {
-		return err
-	}
 	type pair struct {
 		s    *site
 		read read
@@ -209,12 +205,8 @@ func compare(ctx context.Context, sites []*site, o options) error {
 		}
 	}
 	length := time.Duration(o.seconds * float64(time.Second))
-	ask := func(addr string, p pair, length time.Duration) (seen round, err error) {
-		err = on(core, func() (err error) {
-			seen, err = load(addr, p.read.requests, o.connections, length, p.s.report.Database != "SQLite")
-			return err
-		})
-		return seen, err
+	ask := func(addr string, p pair, length time.Duration) (round, error) {
+		return load(addr, p.read.requests, o.connections, length, p.s.report.Database != "SQLite")
 	}
 	for n := range o.rounds + 1 {
 		rand.Shuffle(len(pairs), func(i, j int) { pairs[i], pairs[j] = pairs[j], pairs[i] })

@@ -28,15 +28,11 @@ func soak(ctx context.Context, args []string) error {
 	flags.Parse(args)
 	length := time.Duration(*minutes * float64(time.Minute))
 
-	dir, err := os.MkdirTemp("", "perch-soak-")
+	program, dir, err := build(ctx)
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	program, err := build(ctx, dir)
-	if err != nil {
-		return err
-	}
 	p := &perch{program: program, dir: dir, database: "sqlite:" + filepath.Join(dir, "perch.db")}
 	if err := p.ports(); err != nil {
 		return err
