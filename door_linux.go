@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"net"
 	"syscall"
 
@@ -30,11 +31,9 @@ func letNobodyIn(listener net.Listener) error {
 		{Code: unix.BPF_RET | unix.BPF_K, K: nothing},
 		{Code: unix.BPF_RET | unix.BPF_K, K: everything},
 	}
-	set := raw.Control(func(fd uintptr) {
-		err = unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]})
+	var refused error
+	err = raw.Control(func(fd uintptr) {
+		refused = unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]})
 	})
-	if set != nil {
-		return set
-	}
-	return err
+	return errors.Join(err, refused)
 }

@@ -8,9 +8,7 @@ import (
 )
 
 func TestWhoIsInIsServedAndNobodyElse(t *testing.T) {
-	var door net.ListenConfig
-	door.SetMultipathTCP(false)
-	listener, err := door.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	listener, err := open(t.Context(), "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -84,9 +84,7 @@ func (serve) Run(ctx context.Context, c config.Config) error {
 		c.SecretKeys = [][]byte{key}
 	}
 
-	var door net.ListenConfig
-	door.SetMultipathTCP(false) // letNobodyIn cannot close the door of that
-	listener, err := door.Listen(ctx, "tcp", c.Addr)
+	listener, err := open(ctx, c.Addr)
 	if err != nil {
 		return fmt.Errorf("ADDR cannot be listened on: %w", err)
 	}

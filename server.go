@@ -65,6 +65,14 @@ These keys are the sandbox's own%[4]s; they are good for nothing else.
 	fmt.Fprintln(w)
 }
 
+// open listens where the application is to be found. Multipath TCP is off: it
+// has no filter for letNobodyIn.
+func open(ctx context.Context, addr string) (net.Listener, error) {
+	var door net.ListenConfig
+	door.SetMultipathTCP(false)
+	return door.Listen(ctx, "tcp", addr)
+}
+
 // How long the door stays open once ctx is done: until nobody has come for
 // quiet, or for lameDuck under load, in which a proxy that asks /readyz has
 // found out.
