@@ -60,14 +60,13 @@ func load(name, contentType string) Asset {
 // that was changed since goes out as it is, so that `go run .` shows a change;
 // a test remembers to pack it.
 func keep(name, contentType string, source []byte) Asset {
-	a := Asset{contentType: contentType, plain: source}
-	if strings.Contains(sums, fmt.Sprintf("%x  %s\n", sha256.Sum256(source), name)) {
+	a, hash := Asset{contentType: contentType, plain: source}, sha256.Sum256(source)
+	if strings.Contains(sums, fmt.Sprintf("%x  %s\n", hash, name)) {
 		if short, err := files.ReadFile("packed/" + name); err == nil {
-			a.plain = short
+			a.plain, hash = short, sha256.Sum256(short)
 		}
 		a.brotli, a.gzip = read("packed/"+name+".br"), read("packed/"+name+".gz")
 	}
-	hash := sha256.Sum256(a.plain)
 	ext := path.Ext(name)
 	a.URL = Prefix + strings.TrimSuffix(name, ext) + "." + hex.EncodeToString(hash[:6]) + ext
 	a.Integrity = "sha256-" + base64.StdEncoding.EncodeToString(hash[:])

@@ -19,9 +19,10 @@ import (
 // one is kept, compressed, for most of them come to the same.
 func (a *app) home(c echo.Context) error {
 	kept := stranger(c) && takesGzip(c) && !a.watched
-	here := a.here(c)
-	if last := a.lastHome.Load(); kept && last != nil && last.here == here {
-		return send(c, http.StatusOK, documentPolicy, gzipped, last.gzip)
+	if kept {
+		if last := a.lastHome.Load(); last != nil && last.here == a.here(c) {
+			return send(c, http.StatusOK, documentPolicy, gzipped, last.gzip)
+		}
 	}
 	header, err := a.headerProps(c)
 	if err != nil {
@@ -35,7 +36,7 @@ func (a *app) home(c echo.Context) error {
 	if err := view.Render(c.Request().Context(), &b); err != nil {
 		return err
 	}
-	page := &homePage{here, zip(b.Bytes())}
+	page := &homePage{header.Here, zip(b.Bytes())}
 	a.lastHome.Store(page)
 	return send(c, http.StatusOK, documentPolicy, gzipped, page.gzip)
 }
