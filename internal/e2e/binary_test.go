@@ -186,8 +186,7 @@ func TestAWrongStartIsRefusedInOneSentence(t *testing.T) {
 
 			await(t, "the refusal", func() bool {
 				for _, addr := range []string{p.addr, p.sandboxAddr} {
-					if conn, err := net.Dial("tcp", addr); err == nil {
-						conn.Close()
+					if listens(addr) {
 						t.Fatalf("opened %s", addr)
 					}
 				}
@@ -376,8 +375,7 @@ func TestWithRealKeysThereIsNoSandbox(t *testing.T) {
 	p.keep("consumer secret", p.env["TWITTER_CONSUMER_SECRET"])
 	p.start()
 
-	if conn, err := net.Dial("tcp", p.sandboxAddr); err == nil {
-		conn.Close()
+	if listens(p.sandboxAddr) {
 		t.Error("there is a sandbox")
 	}
 	said := strings.ToLower(p.out.String() + p.log.String())

@@ -75,13 +75,7 @@ func (f *fleet) proxy(t *testing.T) {
 			t.Logf("nginx said:\n%s%s", said, errors)
 		}
 	})
-	await(t, "nginx to listen", func() bool {
-		conn, err := net.Dial("tcp", listen)
-		if err == nil {
-			conn.Close()
-		}
-		return err == nil
-	})
+	await(t, "nginx to listen", func() bool { return listens(listen) })
 }
 
 // A guest is a visitor of the site. They come by nginx, or where a test puts
@@ -197,18 +191,13 @@ func testARollingRestart(t *testing.T) {
 	stays := f.guest()
 	stays.signIn(account(t, "robin"))
 
-	over := make(chan struct{})
+	ctx, stop := context.WithCancel(t.Context())
 	var people sync.WaitGroup
 	rounds := make([]int, 4)
 	for i := range rounds {
 		g, as := f.guest(), sandbox.DemoAccounts()[i]
 		people.Go(func() {
-			for {
-				select {
-				case <-over:
-					return
-				default:
-				}
+			for ctx.Err() == nil {
 				if !g.round(as) {
 					return
 				}
@@ -224,7 +213,7 @@ func testARollingRestart(t *testing.T) {
 			return strings.Contains(p.log.String()[before:], `"route":"/login"`)
 		})
 	}
-	close(over)
+	stop()
 	people.Wait()
 	for i, n := range rounds {
 		if n == 0 {

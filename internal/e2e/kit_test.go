@@ -120,6 +120,15 @@ func free(addr string) bool {
 	return l.Close() == nil
 }
 
+// listens tells whether somebody does at addr.
+func listens(addr string) bool {
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		return false
+	}
+	return conn.Close() == nil
+}
+
 // output is what a process writes, to be read while it writes.
 type output struct {
 	mu  sync.Mutex
@@ -229,7 +238,7 @@ func (p *perch) launch() {
 	for name, value := range p.env {
 		p.cmd.Env = append(p.cmd.Env, name+"="+value)
 	}
-	p.began = time.Now()
+	p.began, p.left = time.Now(), nil
 	if err := p.cmd.Start(); err != nil {
 		p.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -61,19 +62,14 @@ func TestTheOperatorEndsSessionsOfNoDatabase(t *testing.T) {
 func TestTheOperatorLooksWhilePeopleSignIn(t *testing.T) {
 	t.Parallel()
 	p := start(t, "LOGIN_RATE=0")
-	over := make(chan struct{})
+	ctx, stop := context.WithCancel(t.Context())
 	var people sync.WaitGroup
 	sessions := make([][]string, 3)
 	for i := range sessions {
 		v, as := p.visitor(), sandbox.DemoAccounts()[i]
 		v.client.CheckRedirect = untilAcknowledged
 		people.Go(func() {
-			for {
-				select {
-				case <-over:
-					return
-				default:
-				}
+			for ctx.Err() == nil {
 				session, err := v.enter(as) // which ends the one before
 				if err != nil {
 					t.Error(err)
@@ -87,7 +83,7 @@ func TestTheOperatorLooksWhilePeopleSignIn(t *testing.T) {
 		p.run("doctor")
 		p.run("sessions", "end", "--account", "404").says(1, "nobody with the user id")
 	}
-	close(over)
+	stop()
 	people.Wait()
 	for i, all := range sessions {
 		for j, session := range all {

@@ -3,7 +3,6 @@ package e2e
 import (
 	"bytes"
 	"encoding/json"
-	"net"
 	"net/http"
 	"regexp"
 	"strings"
@@ -130,10 +129,8 @@ func TestTheSandboxAloneNeedsNoSettings(t *testing.T) {
 	if first.URL != "http://"+p.sandboxAddr || len(first.Accounts) != 1 || first.Accounts[0].State != "locked" || first.Callbacks == nil {
 		t.Errorf("it tells of %+v", first)
 	}
-	if conn, err := net.Dial("tcp", p.sandboxAddr); err != nil {
-		t.Errorf("it said where it is before it was there: %v", err)
-	} else {
-		conn.Close()
+	if !listens(p.sandboxAddr) {
+		t.Error("it said where it is before it was there")
 	}
 	p.stop()
 	if again := sandboxAlone(t, "--addr=localhost:0", "--print=json", "--seed=7").described(); again.ConsumerKey != first.ConsumerKey || again.ConsumerSecret != first.ConsumerSecret {
