@@ -119,16 +119,27 @@ const narrow, wide = 720, 1280
 // attach listens to a tab, a new one or one that is there.
 func (p *perch) attach(tb testing.TB, parent context.Context, options ...chromedp.ContextOption) *tab {
 	tb.Helper()
-	t := &tab{TB: tb, p: p, heard: &heard{p: p, requests: map[network.RequestID]*request{}, origins: map[string]string{}}}
-	ctx, cancel := chromedp.NewContext(parent, append(options, chromedp.WithListener(t.hear))...)
-	t.ctx = ctx
-	tb.Cleanup(cancel)
-	tb.Cleanup(t.checkWhatWasHeard)
-	if err := chromedp.Do(ctx); err != nil { // without a limit, for it limits the tab's whole life
-		tb.Fatal(err)
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		t := &tab{TB: tb, p: p, heard: &heard{p: p, requests: map[network.RequestID]*request{}, origins: map[string]string{}}}
+		ctx, cancel := chromedp.NewContext(parent, slices.Concat(options, []chromedp.ContextOption{chromedp.WithListener(t.hear)})...)
+		t.ctx = ctx
+		tb.Cleanup(cancel)      // not before: it closes the tab
+		err := chromedp.Do(ctx) // without a limit, for it limits the tab's whole life
+		if err == nil {
+			tb.Cleanup(t.checkWhatWasHeard)
+			send(t, audits.Enable, cdp.Empty{})
+			return t
+		}
+		if !betweenPages(err) || time.Now().After(deadline) { // it asks a page what it is
+			tb.Fatal(err)
+		}
 	}
-	send(t, audits.Enable, cdp.Empty{})
-	return t
+}
+
+// betweenPages tells whether a tab had no page when it was asked: one has gone,
+// and the next has not come.
+func betweenPages(err error) bool {
+	return strings.Contains(err.Error(), "Cannot find default execution context")
 }
 
 // withoutScripts switches scripts off, for good.
@@ -223,10 +234,10 @@ func try[T any](t *tab, expression string) (T, error) {
 	defer cancel()
 	for {
 		value, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression))
-		if err == nil || ctx.Err() != nil || !strings.Contains(err.Error(), "Cannot find default execution context") {
+		if err == nil || ctx.Err() != nil || !betweenPages(err) {
 			return value, err
 		}
-		time.Sleep(10 * time.Millisecond) // between two pages nothing can be asked
+		time.Sleep(10 * time.Millisecond)
 	}
 }
 
