@@ -39,12 +39,9 @@ const (
 
 func (v verdict) String() string { return [...]string{"ok", "note", "bad"}[v] }
 
-// doctor is `perch doctor`.
-type doctor struct{}
-
-// Run checks the set-up and prints what it finds, a line each. It changes
-// nothing. The error says that something is bad.
-func (doctor) Run(ctx context.Context, c config.Config) error {
+// doctor is `perch doctor`: it checks the set-up and prints what it finds, a
+// line each. It changes nothing. The error says that something is bad.
+func doctor(ctx context.Context, c config.Config) error {
 	if bad := examine(ctx, os.Stdout, c); bad > 0 {
 		return fmt.Errorf("findings that are bad: %d", bad)
 	}

@@ -11,11 +11,10 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 
-	"github.com/alecthomas/kong"
 	"github.com/joho/godotenv"
+	"github.com/spf13/cobra"
 
 	"perch/internal/config"
 	"perch/internal/metrics"
@@ -26,50 +25,26 @@ import (
 	"perch/sandbox"
 )
 
-type commands struct {
-	config.Settings `embed:"" group:"Settings"`
-
-	Serve    serve   `cmd:"" default:"1" help:"Serve the application, with the sandbox beside it while no keys are set (the default)."`
-	Doctor   doctor  `cmd:"" help:"Check the keys with one call to X, and the rest of the set-up; say what is wrong and what to do. Exits with 1 when something is."`
-	Sandbox  pretend `cmd:"" help:"Run the sandbox alone: a pretend Twitter, for people who test their own sign-in. It needs none of the settings."`
-	Sessions struct {
-		End endSessions `cmd:"" help:"End sessions, of one person or of everybody: their browsers are signed out at once."`
-	} `cmd:"" help:"End sessions."`
-	Version printVersion `cmd:"" help:"Show the version."`
-
-	VersionFlag kong.VersionFlag `name:"version" help:"Show the version."`
-}
-
 func main() {
 	dotenv := godotenv.Load() // does not override what is set
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	var c commands
-	k := kong.Parse(&c, kong.Name("perch"), kong.Vars{"version": version()}, kong.Description(
-		"Sign in with Twitter (X), done right. Every setting is a flag, a variable of the environment, or a line of the file .env."),
-		kong.BindTo(ctx, (*context.Context)(nil)),
-		kong.BindToProvider(func() (config.Config, error) { return c.Check(os.ReadFile) }))
-	if dotenv != nil && !errors.Is(dotenv, fs.ErrNotExist) {
-		k.Fatalf("The file .env cannot be read: every line has to be NAME=value, or a comment that starts with #.")
+	perch := commands()
+	perch.PersistentPreRunE = func(*cobra.Command, []string) error {
+		if dotenv != nil && !errors.Is(dotenv, fs.ErrNotExist) {
+			return errors.New("the file .env cannot be read: every line has to be NAME=value, or a comment that starts with #")
+		}
+		return nil
 	}
-	k.FatalIfErrorf(k.Run())
+	if err := perch.ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "perch: error:", err)
+		os.Exit(1)
+	}
 }
 
-// printVersion is `perch version`.
-type printVersion struct{}
-
-// Run prints what --version prints.
-func (printVersion) Run() error {
-	_, err := fmt.Println(version())
-	return err
-}
-
-// serve is `perch serve`.
-type serve struct{}
-
-// Run runs the application until ctx is done, and then lets running requests
-// finish.
-func (serve) Run(ctx context.Context, c config.Config) error {
+// serve is `perch serve`: it runs the application until ctx is done, and then
+// lets running requests finish.
+func serve(ctx context.Context, c config.Config) error {
 	log := logger(c.LogFormat)
 	db, err := store.Open(ctx, c.DatabaseURL)
 	if err != nil {
@@ -148,12 +123,4 @@ func callback(c config.Config) string { return c.BaseURL.String() + "/oauth-auth
 
 func twitterOptions(c config.Config) twitter.Options {
 	return twitter.Options{ConsumerKey: c.ConsumerKey, ConsumerSecret: c.ConsumerSecret, APIURL: c.TwitterAPIURL, CallbackURL: callback(c)}
-}
-
-func version() string {
-	build, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "perch (unknown version)"
-	}
-	return "perch " + build.Main.Version + " " + build.GoVersion
 }

@@ -12,61 +12,84 @@ import (
 	"os"
 	"slices"
 
-	"github.com/alecthomas/kong"
+	"github.com/spf13/cobra"
 
+	"perch/internal/config"
 	"perch/sandbox"
 )
 
-// pretend is `perch sandbox`. It has an --addr as well, the one that all
-// commands have: see addr.
+// pretend is `perch sandbox`, as its flags have it.
 type pretend struct {
-	ConsumerKey    string   `placeholder:"KEY" help:"The key it knows; default one made at each start."`
-	ConsumerSecret string   `placeholder:"SECRET" help:"The secret of the key; default one made at each start."`
-	Callback       []string `placeholder:"URL" sep:"none" help:"A registered callback URL, or oob for PINs; may be given several times; default any http or https URL on loopback."`
-	Accounts       string   `placeholder:"FILE" help:"A file with the people there, as a JSON array of {\"id\", \"screen_name\", \"name\", \"email\", \"state\"}; default five demo accounts."`
-	Fault          []string `placeholder:"FAULT" sep:"none" help:"Something that goes wrong from the start, as kind[@endpoint][*times][:seconds], such as slow@access_token*1:5; may be given several times. A kind that is none shows all."`
-	AutoApprove    string   `placeholder:"NAME" help:"The screen name of the account that says yes at once, without a page."`
-	Seed           int64    `placeholder:"N" help:"Makes keys and tokens the same in every run, for tests that record; default random."`
-	RateLimits     bool     `help:"Refuse with 429 what is over X's rate limits."`
-	AllowRemote    bool     `help:"Listen on any address, and answer anybody who reaches it: it is a toy Twitter, where everybody can be anybody."`
-	Print          string   `placeholder:"FORMAT" default:"text" help:"How to print what a client needs: text, or json on one line; default text."`
+	addr, logFormat string
+
+	consumerKey, consumerSecret, accounts, autoApprove, print string
+	callbacks, faults                                         []string
+	seed                                                      int64
+	rateLimits, allowRemote                                   bool
 }
 
-// Help stands below the flags.
-func (pretend) Help() string {
-	return "It listens at --addr, by default localhost:8081. Of the settings it knows only --addr and --log-format."
+// sandboxCommand is `perch sandbox`. ADDR of the environment and .env is the
+// application's, and would set the sandbox in its place; so it heeds the flag
+// alone.
+func sandboxCommand(s *config.Settings) *cobra.Command {
+	var p pretend
+	cmd := &cobra.Command{
+		Use:   "sandbox",
+		Short: "Run the sandbox alone, to test a sign-in of your own.",
+		Long: "Run the sandbox alone: a pretend Twitter, for people who test their own sign-in.\n" +
+			"It listens at --addr, by default localhost:8081. Of the settings it knows only\n--addr and --log-format.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cmd.Flags().Changed("addr") {
+				p.addr = s.Addr
+			}
+			p.addr, p.logFormat = cmp.Or(p.addr, "localhost:8081"), s.LogFormat
+			return p.run(cmd.Context())
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&p.consumerKey, "consumer-key", "", "The `KEY` it knows; default one made at each start.")
+	flags.StringVar(&p.consumerSecret, "consumer-secret", "", "The `SECRET` of the key; default one made at each start.")
+	flags.StringArrayVar(&p.callbacks, "callback", nil, "A registered callback `URL`, or oob for PINs; may be given several times; default any http or https URL on loopback.")
+	flags.StringVar(&p.accounts, "accounts", "", "A `FILE` with the people there, as a JSON array of {\"id\", \"screen_name\", \"name\", \"email\", \"state\"}; default five demo accounts.")
+	flags.StringArrayVar(&p.faults, "fault", nil, "A `FAULT`, something that goes wrong from the start, as kind[@endpoint][*times][:seconds], such as slow@access_token*1:5; may be given several times. A kind that is none shows all.")
+	flags.StringVar(&p.autoApprove, "auto-approve", "", "The screen `NAME` of the account that says yes at once, without a page.")
+	flags.Int64Var(&p.seed, "seed", 0, "A number `N` that makes keys and tokens the same in every run, for tests that record; default random.")
+	flags.BoolVar(&p.rateLimits, "rate-limits", false, "Refuse with 429 what is over X's rate limits.")
+	flags.BoolVar(&p.allowRemote, "allow-remote", false, "Listen on any address, and answer anybody who reaches it: it is a toy Twitter, where everybody can be anybody.")
+	flags.StringVar(&p.print, "print", "text", "The `FORMAT` in which to print what a client needs: text, or json on one line.")
+	return cmd
 }
 
-// Run runs the sandbox until ctx is done.
-func (p pretend) Run(ctx context.Context, all *commands, given *kong.Context) error {
+// run runs the sandbox until ctx is done.
+func (p pretend) run(ctx context.Context) error {
 	options, err := p.options()
 	if err != nil {
 		return err
 	}
 	switch {
-	case p.Print != "text" && p.Print != "json":
+	case p.print != "text" && p.print != "json":
 		return errors.New("--print must be text or json")
-	case !slices.Contains([]string{"", "text", "json"}, all.LogFormat):
+	case !slices.Contains([]string{"", "text", "json"}, p.logFormat):
 		return errors.New("LOG_FORMAT must be text or json")
 	}
-	log := logger(all.LogFormat)
+	log := logger(p.logFormat)
 	options.Log = log
 	twitter, err := sandbox.New(options)
 	if err != nil {
 		return err
 	}
-	addr := p.addr(all, given)
-	listener, err := p.listen(ctx, addr)
+	listener, err := p.listen(ctx)
 	if err != nil {
 		return fmt.Errorf("--addr cannot be listened on: %w", err)
 	}
-	if p.AllowRemote {
+	if p.allowRemote {
 		log.Warn("sandbox open to others", "warning", "this is a toy Twitter: whoever reaches it can be anybody there; never let a real application trust it")
 	}
 
 	server := newServer(twitter, log)
 	context.AfterFunc(ctx, func() { server.Close() })
-	if err := p.announce(os.Stdout, twitter, address(addr, listener)); err != nil {
+	if err := p.announce(os.Stdout, twitter, address(p.addr, listener)); err != nil {
 		return err
 	}
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
@@ -78,20 +101,20 @@ func (p pretend) Run(ctx context.Context, all *commands, given *kong.Context) er
 // options are the flags as the sandbox wants them, but for the log.
 func (p pretend) options() (sandbox.Options, error) {
 	o := sandbox.Options{
-		ConsumerKey: p.ConsumerKey, ConsumerSecret: p.ConsumerSecret, Callbacks: p.Callback,
-		AutoApprove: p.AutoApprove, Seed: p.Seed, AllowRemote: p.AllowRemote, RateLimits: p.RateLimits,
+		ConsumerKey: p.consumerKey, ConsumerSecret: p.consumerSecret, Callbacks: p.callbacks,
+		AutoApprove: p.autoApprove, Seed: p.seed, AllowRemote: p.allowRemote, RateLimits: p.rateLimits,
 	}
-	for _, text := range p.Fault {
+	for _, text := range p.faults {
 		f, err := sandbox.ParseFault(text)
 		if err != nil {
 			return o, err
 		}
 		o.Faults = append(o.Faults, f)
 	}
-	if p.Accounts == "" {
+	if p.accounts == "" {
 		return o, nil
 	}
-	content, err := os.ReadFile(p.Accounts)
+	content, err := os.ReadFile(p.accounts)
 	if err != nil {
 		return o, fmt.Errorf("--accounts must name a file to read: %w", err)
 	}
@@ -101,29 +124,18 @@ func (p pretend) options() (sandbox.Options, error) {
 	return o, nil
 }
 
-// addr is what stands on the command line. ADDR of the environment and .env is
-// the application's, and would set the sandbox in its place.
-func (pretend) addr(all *commands, given *kong.Context) string {
-	for _, step := range given.Path {
-		if step.Flag != nil && step.Flag.Name == "addr" && !step.Resolved {
-			return cmp.Or(all.Addr, "localhost:8081")
-		}
+func (p pretend) listen(ctx context.Context) (net.Listener, error) {
+	if p.allowRemote {
+		return new(net.ListenConfig).Listen(ctx, "tcp", p.addr)
 	}
-	return "localhost:8081"
-}
-
-func (p pretend) listen(ctx context.Context, addr string) (net.Listener, error) {
-	if p.AllowRemote {
-		return new(net.ListenConfig).Listen(ctx, "tcp", addr)
-	}
-	return sandbox.Listen(ctx, addr)
+	return sandbox.Listen(ctx, p.addr)
 }
 
 // announce tells a person, or a program, what a client has to know.
 func (p pretend) announce(w io.Writer, s *sandbox.Server, url string) error {
-	if p.Print == "json" {
+	if p.print == "json" {
 		return json.NewEncoder(w).Encode(map[string]any{
-			"url": url, "consumer_key": s.ConsumerKey(), "consumer_secret": s.ConsumerSecret(), "callbacks": append([]string{}, p.Callback...),
+			"url": url, "consumer_key": s.ConsumerKey(), "consumer_secret": s.ConsumerSecret(), "callbacks": append([]string{}, p.callbacks...),
 			"accounts": s.Accounts(), "endpoints": sandbox.Endpoints(url), "control": url + "/_sandbox/",
 		})
 	}
@@ -132,13 +144,13 @@ The sandbox, a pretend Twitter, is at  %s
   consumer key     %s
   consumer secret  %s
 `, url, s.ConsumerKey(), s.ConsumerSecret())
-	for _, callback := range p.Callback {
+	for _, callback := range p.callbacks {
 		fmt.Fprintf(w, "  callback         %s\n", callback)
 	}
-	if len(p.Callback) == 0 {
+	if len(p.callbacks) == 0 {
 		fmt.Fprintln(w, "  callback         any http or https URL on loopback; --callback registers yours, as X wants it")
 	}
-	if p.AllowRemote {
+	if p.allowRemote {
 		fmt.Fprintln(w, "\nIT ANSWERS TO OTHER COMPUTERS. It is a toy Twitter, where everybody can be anybody.")
 	}
 	_, err := fmt.Fprintln(w)

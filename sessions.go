@@ -5,32 +5,50 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/spf13/cobra"
+
 	"perch/internal/config"
 	"perch/internal/store"
 )
 
-// endSessions is `perch sessions end`. The server may run meanwhile: it asks
-// the database at every request.
-type endSessions struct {
-	Account string `xor:"whose" required:"" placeholder:"ID" help:"Of the person with this user id at X, as the log has it."`
-	All     bool   `xor:"whose" required:"" help:"Of everybody."`
+// endCommand is `perch sessions end`. The server may run meanwhile: it asks the
+// database at every request.
+func endCommand(s *config.Settings) *cobra.Command {
+	var account string
+	var all bool
+	cmd := &cobra.Command{
+		Use:   "end",
+		Short: "End sessions, of one person or of everybody.",
+		Long:  "End sessions, of one person or of everybody: their browsers are signed out at once.",
+		Args:  cobra.NoArgs,
+		RunE: with(s, func(ctx context.Context, c config.Config) error {
+			if (account == "") != all {
+				return errors.New("perch sessions end needs to know whose: --account=ID or --all")
+			}
+			return endSessions(ctx, c, account)
+		}),
+	}
+	cmd.Flags().StringVar(&account, "account", "", "Of the person with this user `ID` at X, as the log has it.")
+	cmd.Flags().BoolVar(&all, "all", false, "Of everybody.")
+	return cmd
 }
 
-// Run ends the sessions and says how many.
-func (e endSessions) Run(ctx context.Context, c config.Config) error {
+// endSessions ends the sessions of one person, or of everybody when account is
+// empty, and says how many.
+func endSessions(ctx context.Context, c config.Config, account string) error {
 	db, err := openExisting(ctx, c.DatabaseURL)
 	if err != nil {
 		return err
 	}
 	defer db.Close()
 	var ended int64
-	if e.All {
+	if account == "" {
 		ended, err = db.EndAllSessions(ctx)
 	} else {
-		ended, err = db.EndSessionsOf(ctx, c.TwitterAPIURL.String(), e.Account)
+		ended, err = db.EndSessionsOf(ctx, c.TwitterAPIURL.String(), account)
 	}
 	if errors.Is(err, store.ErrNotFound) {
-		return fmt.Errorf("nobody with the user id %q has signed in here with %s", e.Account, c.TwitterAPIURL)
+		return fmt.Errorf("nobody with the user id %q has signed in here with %s", account, c.TwitterAPIURL)
 	}
 	if err != nil {
 		return fmt.Errorf("%d sessions were ended, and then: %w", ended, err)

@@ -7,36 +7,21 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/alecthomas/kong"
-
 	"perch/internal/config"
 )
 
-type cli struct {
-	config.Settings `embed:""`
-}
-
-// parse lets kong fill settings the way main does, and returns what it printed.
+// parse fills settings as main does, and returns what --help shows of them.
 func parse(t *testing.T, environment map[string]string, args ...string) (config.Settings, string) {
 	t.Helper()
 	for _, name := range variables() {
-		t.Setenv(name, "") // so that os.Unsetenv is undone
-		os.Unsetenv(name)
+		t.Setenv(name, environment[name])
 	}
-	for name, value := range environment {
-		t.Setenv(name, value)
-	}
-
-	var c cli
-	var printed strings.Builder
-	parser, err := kong.New(&c, kong.Name("perch"), kong.Writers(&printed, &printed), kong.Exit(func(int) {}))
-	if err != nil {
+	var s config.Settings
+	flags := s.Flags()
+	if err := flags.Parse(args); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := parser.Parse(args); err != nil {
-		t.Fatal(err)
-	}
-	return c.Settings, printed.String()
+	return s, flags.FlagUsages()
 }
 
 // variables are the names of all settings, in order.
@@ -76,7 +61,7 @@ func TestHelpNamesEveryVariableAndShowsNoValue(t *testing.T) {
 		environment[name] = "hunter2"
 	}
 
-	_, help := parse(t, environment, "--help")
+	_, help := parse(t, environment)
 	for _, name := range variables() {
 		if !strings.Contains(help, "($"+name+")") {
 			t.Errorf("--help lacks %s", name)

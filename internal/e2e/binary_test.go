@@ -114,7 +114,7 @@ func TestVersion(t *testing.T) {
 		if code := got.awaitExit(); code != 0 {
 			t.Errorf("%s exits with %d, want 0", ask, code)
 		}
-		if !regexp.MustCompile(`^perch \S+ go\S+\n$`).MatchString(got.out.String()) {
+		if !regexp.MustCompile(`^perch version \S+ go\S+\n$`).MatchString(got.out.String()) {
 			t.Errorf("%s says %q", ask, got.out)
 		}
 	}

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime/debug"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"perch/internal/config"
+)
+
+// commands is what can be said on the command line. Perch alone serves.
+func commands() *cobra.Command {
+	s := new(config.Settings)
+	perch := &cobra.Command{
+		Use:           "perch",
+		Long:          "Sign in with Twitter (X), done right. Every setting is a flag, a variable of the\nenvironment, or a line of the file .env.",
+		Version:       version(),
+		Args:          cobra.NoArgs,
+		RunE:          with(s, serve),
+		SilenceErrors: true, // main prints them
+		SilenceUsage:  true, // and nothing more
+	}
+	perch.PersistentFlags().SortFlags = false
+	perch.PersistentFlags().AddFlagSet(s.Flags())
+	perch.SetUsageFunc(usage)
+	perch.CompletionOptions.DisableDefaultCmd = true
+	perch.SetHelpCommand(&cobra.Command{Hidden: true}) // there is --help
+
+	sessions := &cobra.Command{
+		Use:   "sessions",
+		Short: "End sessions.",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			return errors.New("perch sessions needs to know what to do: end")
+		},
+	}
+	sessions.AddCommand(endCommand(s))
+	perch.AddCommand(
+		&cobra.Command{
+			Use:   "serve",
+			Short: "Serve the application (the default).",
+			Long:  "Serve the application, with the sandbox beside it while no keys are set.",
+			Args:  cobra.NoArgs,
+			RunE:  with(s, serve),
+		},
+		&cobra.Command{
+			Use:   "doctor",
+			Short: "Check the keys and the rest of the set-up.",
+			Long:  "Check the keys with one call to X, and the rest of the set-up; say what is wrong\nand what to do. Exits with 1 when something is.",
+			Args:  cobra.NoArgs,
+			RunE:  with(s, doctor),
+		},
+		sandboxCommand(s),
+		sessions,
+		&cobra.Command{
+			Use:   "version",
+			Short: "Show the version.",
+			Args:  cobra.NoArgs,
+			RunE: func(*cobra.Command, []string) error {
+				_, err := fmt.Println("perch version", version())
+				return err
+			},
+		},
+	)
+	return perch
+}
+
+// with makes a command of what needs the settings, checked.
+func with(s *config.Settings, run func(context.Context, config.Config) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, _ []string) error {
+		c, err := s.Check(os.ReadFile)
+		if err != nil {
+			return err
+		}
+		return run(cmd.Context(), c)
+	}
+}
+
+// usage is the part of --help below the first sentence: cobra's own, but for
+// lines that fit a terminal, and settings that stand apart.
+func usage(cmd *cobra.Command) error {
+	const columns = 80
+	var b strings.Builder
+	fmt.Fprintf(&b, "Usage: %s\n", cmd.UseLine())
+	if cmd.HasAvailableSubCommands() {
+		fmt.Fprint(&b, "\nCommands:\n")
+		for _, sub := range cmd.Commands() {
+			if sub.IsAvailableCommand() {
+				fmt.Fprintf(&b, "  %-10s %s\n", sub.Name(), sub.Short)
+			}
+		}
+	}
+	fmt.Fprintf(&b, "\nFlags:\n%s\nSettings:\n%s", cmd.LocalNonPersistentFlags().FlagUsagesWrapped(columns),
+		cmd.Root().PersistentFlags().FlagUsagesWrapped(columns))
+	_, err := fmt.Fprint(cmd.OutOrStdout(), b.String())
+	return err
+}
+
+func version() string {
+	build, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	return build.Main.Version + " " + build.GoVersion
+}
