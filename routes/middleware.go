@@ -21,14 +21,17 @@ import (
 // harm in a log, a cookie or a page.
 var plainID = regexp.MustCompile(`^[A-Za-z0-9-]{8,64}$`)
 
+// xRequestID is the header, as net/http keeps it.
+const xRequestID = "X-Request-Id"
+
 // requestID gives every request an id, for the log and the answer.
 func (a *app) requestID(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		id := c.Request().Header.Get(echo.HeaderXRequestID)
+		id := c.Request().Header.Get(xRequestID)
 		if !plainID.MatchString(id) {
 			id = rand.Text()[:16] // 80 random bits
 		}
-		c.Response().Header().Set(echo.HeaderXRequestID, id)
+		c.Response().Header()[xRequestID] = []string{id}
 		return next(c)
 	}
 }
@@ -42,16 +45,21 @@ func (a *app) logged(next echo.HandlerFunc) echo.HandlerFunc {
 		if err := next(c); err != nil {
 			a.problem(err, c)
 		}
-		took := a.Now().Sub(began)
-		a.Log.LogAttrs(c.Request().Context(), slog.LevelInfo, "request", slog.String("method", c.Request().Method), slog.String("route", c.Path()),
-			slog.Int("status", c.Response().Status), slog.Float64("duration_ms", float64(took.Microseconds())/1000), slog.String("id", requestID(c)))
+		ended := a.Now()
+		took := ended.Sub(began)
+		if log, ctx := a.Log.Handler(), c.Request().Context(); log.Enabled(ctx, slog.LevelInfo) {
+			line := slog.NewRecord(ended, slog.LevelInfo, "request", 0) // nobody asks from which line of the code
+			line.AddAttrs(slog.String("method", c.Request().Method), slog.String("route", c.Path()), slog.Int("status", c.Response().Status),
+				slog.Float64("duration_ms", float64(took.Microseconds())/1000), slog.String("id", requestID(c)))
+			log.Handle(ctx, line)
+		}
 		a.Metrics.Request(c.Request().Method, c.Path(), c.Response().Status, took)
 		return nil
 	}
 }
 
 func requestID(c echo.Context) string {
-	return c.Response().Header().Get(echo.HeaderXRequestID)
+	return c.Response().Header().Get(xRequestID)
 }
 
 // recovered turns a panic into an error like any other.

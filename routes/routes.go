@@ -166,7 +166,7 @@ func send(c echo.Context, status int, policy, coding []string, body []byte) erro
 	if coding != nil {
 		h["Content-Encoding"] = coding
 	}
-	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	c.Response().WriteHeader(status)
 	_, err := c.Response().Write(body)
 	return err
