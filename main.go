@@ -45,6 +45,7 @@ func main() {
 // serve is `perch serve`: it runs the application until ctx is done, and then
 // lets running requests finish.
 func serve(ctx context.Context, c config.Config) error {
+	collectSeldom()
 	log := logger(c.LogFormat)
 	db, err := store.Open(ctx, c.DatabaseURL)
 	if err != nil {
