@@ -4,23 +4,27 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"os"
-	"strconv"
 
 	"github.com/labstack/echo/v4"
 )
 
 // A page is an answer of Perch's, for the bare server to give as well.
 type page struct {
-	Path           string
-	Type, Encoding string
-	Body           []byte
+	Path   string
+	Header http.Header
+	Body   []byte
 }
 
+// allOfIt stands before the path of a page that is to have all of its header.
+const allOfIt = "/whole"
+
 // bare is the least that Echo can do: it reads pages from its input, says where
-// it listens, and writes them to whoever asks.
+// it listens, and writes them to whoever asks; the body, and of the header what
+// the body needs, or all of it.
 func bare(ctx context.Context, _ []string) error {
 	var pages []page
 	if err := json.NewDecoder(os.Stdin).Decode(&pages); err != nil {
@@ -28,15 +32,20 @@ func bare(ctx context.Context, _ []string) error {
 	}
 	e := echo.New()
 	for _, p := range pages {
-		length := strconv.Itoa(len(p.Body))
-		e.GET(p.Path, func(c echo.Context) error {
-			h := c.Response().Header()
-			h.Set(echo.HeaderContentLength, length)
-			if p.Encoding != "" {
-				h.Set(echo.HeaderContentEncoding, p.Encoding)
+		needed := http.Header{}
+		for _, name := range []string{echo.HeaderContentType, echo.HeaderContentEncoding, echo.HeaderContentLength} {
+			if values := p.Header[name]; values != nil {
+				needed[name] = values
 			}
-			return c.Blob(http.StatusOK, p.Type, p.Body)
-		})
+		}
+		for path, header := range map[string]http.Header{p.Path: needed, allOfIt + p.Path: p.Header} {
+			e.GET(path, func(c echo.Context) error {
+				maps.Copy(c.Response().Header(), header)
+				c.Response().WriteHeader(http.StatusOK)
+				_, err := c.Response().Write(p.Body)
+				return err
+			})
+		}
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

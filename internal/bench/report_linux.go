@@ -33,34 +33,41 @@ type readReport struct {
 	What  string
 	Bytes int // of the body
 
-	PerSecond, BarePerSecond float64 // medians, as all that follow
-	P50, P99                 time.Duration
-	BareP50, BareP99         time.Duration
-	Ratio, Least, Most       float64 // requests per second against bare Echo, of one round each
-	LoadBusy                 float64 // while it asked bare Echo
+	// Medians; the second is bare Echo's with the same body, the third bare
+	// Echo's with the same header as well.
+	PerSecond [3]float64
+	P50, P99  [3]time.Duration
 
-	rounds [][2]round // ours and bare Echo's
+	Ratio, WholeRatio ratio   // requests per second against bare Echo, of one round each
+	LoadBusy          float64 // while it asked bare Echo
+
+	rounds [][3]round
 }
+
+type ratio struct{ Median, Least, Most float64 }
 
 func (r *readReport) summarize() {
-	r.PerSecond, r.BarePerSecond = medians(r, func(n round) float64 { return n.perSecond })
-	p50, bareP50 := medians(r, func(n round) float64 { return float64(n.p50) })
-	p99, bareP99 := medians(r, func(n round) float64 { return float64(n.p99) })
-	r.P50, r.BareP50, r.P99, r.BareP99 = time.Duration(p50), time.Duration(bareP50), time.Duration(p99), time.Duration(bareP99)
-	_, r.LoadBusy = medians(r, func(n round) float64 { return n.busy })
-	var ratios []float64
-	for _, pair := range r.rounds {
-		ratios = append(ratios, pair[0].perSecond/pair[1].perSecond)
+	for i := range r.PerSecond {
+		r.PerSecond[i] = r.median(func(seen [3]round) float64 { return seen[i].perSecond })
+		r.P50[i] = time.Duration(r.median(func(seen [3]round) float64 { return float64(seen[i].p50) }))
+		r.P99[i] = time.Duration(r.median(func(seen [3]round) float64 { return float64(seen[i].p99) }))
 	}
-	r.Ratio, r.Least, r.Most = median(ratios), slices.Min(ratios), slices.Max(ratios)
+	r.LoadBusy = r.median(func(seen [3]round) float64 { return seen[1].busy })
+	r.Ratio, r.WholeRatio = r.against(1), r.against(2)
 }
 
-func medians(r *readReport, of func(round) float64) (ours, bare float64) {
-	var all, theirs []float64
-	for _, pair := range r.rounds {
-		all, theirs = append(all, of(pair[0])), append(theirs, of(pair[1]))
+func (r *readReport) each(of func([3]round) float64) (all []float64) {
+	for _, seen := range r.rounds {
+		all = append(all, of(seen))
 	}
-	return median(all), median(theirs)
+	return all
+}
+
+func (r *readReport) median(of func([3]round) float64) float64 { return median(r.each(of)) }
+
+func (r *readReport) against(other int) ratio {
+	all := r.each(func(seen [3]round) float64 { return seen[0].perSecond / seen[other].perSecond })
+	return ratio{median(all), slices.Min(all), slices.Max(all)}
 }
 
 func median(values []float64) float64 {
@@ -76,11 +83,12 @@ func median(values []float64) float64 {
 func (r report) print(w io.Writer) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	row := func(format string, args ...any) { fmt.Fprintf(t, format+"\t\n", args...) }
-	row("database\tsessions\tasked for\tbytes\tper second\tbare Echo\tratio\tleast\tmost\tp50\tp99\tp99, bare\tload busy")
+	row("database\tsessions\tasked for\tbytes\tper second\tbare Echo\tratio\tleast\tmost\twhole answer\tratio\tleast\tmost\tp50\tp99\tp99, bare\tload busy")
 	for _, s := range r.Sites {
 		for _, d := range s.Reads {
-			row("%s\t%d\t%s\t%d\t%.0f\t%.0f\t%.2f\t%.2f\t%.2f\t%s\t%s\t%s\t%.0f %%", s.Database, s.Sessions, d.What, d.Bytes,
-				d.PerSecond, d.BarePerSecond, d.Ratio, d.Least, d.Most, short(d.P50), short(d.P99), short(d.BareP99), 100*d.LoadBusy)
+			row("%s\t%d\t%s\t%d\t%.0f\t%.0f\t%.2f\t%.2f\t%.2f\t%.0f\t%.2f\t%.2f\t%.2f\t%s\t%s\t%s\t%.0f %%", s.Database, s.Sessions, d.What, d.Bytes,
+				d.PerSecond[0], d.PerSecond[1], d.Ratio.Median, d.Ratio.Least, d.Ratio.Most,
+				d.PerSecond[2], d.WholeRatio.Median, d.WholeRatio.Least, d.WholeRatio.Most, short(d.P50[0]), short(d.P99[0]), short(d.P99[1]), 100*d.LoadBusy)
 		}
 	}
 	t.Flush()

@@ -110,12 +110,13 @@ type read struct {
 	what     string
 	path     string
 	requests [][]byte
+	whole    [][]byte // to the bare server, for the whole answer
 }
 
 func (s *site) reads(o options) []read {
 	return []read{
-		{"GET /header, signed in", "/header", s.requests("/header", o)},
-		{"GET /, nobody signed in", "/", [][]byte{s.request("/")}},
+		{"GET /header, signed in", "/header", s.requests("/header", o), s.requests(allOfIt+"/header", o)},
+		{"GET /, nobody signed in", "/", [][]byte{s.request("/")}, [][]byte{s.request(allOfIt + "/")}},
 	}
 }
 
@@ -178,7 +179,8 @@ func (s *site) fetch(r read) (page, error) {
 	if err == nil && strings.Contains(r.what, ", signed in") && !strings.Contains(string(body), "@filled_") {
 		err = fmt.Errorf("%s: nobody is signed in", r.what)
 	}
-	return page{r.path, answer.Header.Get("Content-Type"), answer.Header.Get("Content-Encoding"), body}, err
+	answer.Header.Del("Date") // net/http's own
+	return page{r.path, answer.Header, body}, err
 }
 
 // stop stops Perch and the bare server.
@@ -191,7 +193,8 @@ func (s *site) stop() error {
 }
 
 // compare asks all sites and the bare servers beside them in rounds, each time
-// in another order, and a bare server always next to its site.
+// in another order, and a bare server always next to its site: for the body
+// alone, and for the whole answer.
 func compare(ctx context.Context, sites []*site, o options) error {
 	type pair struct {
 		s    *site
@@ -205,9 +208,6 @@ func compare(ctx context.Context, sites []*site, o options) error {
 		}
 	}
 	length := time.Duration(o.seconds * float64(time.Second))
-	ask := func(addr string, p pair, length time.Duration) (round, error) {
-		return load(addr, p.read.requests, o.connections, length, p.s.report.Database != "SQLite")
-	}
 	for n := range o.rounds + 1 {
 		rand.Shuffle(len(pairs), func(i, j int) { pairs[i], pairs[j] = pairs[j], pairs[i] })
 		for _, p := range pairs {
@@ -215,20 +215,21 @@ func compare(ctx context.Context, sites []*site, o options) error {
 			if n == 0 {
 				length /= 5 // to warm up, and forgotten
 			}
-			var ours, theirs round
-			var err error
-			first, second := func() { ours, err = ask(p.s.addr, p, length) }, func() { theirs, err = ask(p.s.bare.addr, p, length) }
-			if n%2 == 1 {
-				first, second = second, first
-			}
-			if first(); err == nil {
-				second()
-			}
-			if err := errors.Join(err, ctx.Err()); err != nil {
-				return fmt.Errorf("%s: %w", p.read.what, err)
+			asked := [3]struct {
+				addr     string
+				requests [][]byte
+			}{{p.s.addr, p.read.requests}, {p.s.bare.addr, p.read.requests}, {p.s.bare.addr, p.read.whole}}
+			var seen [3]round
+			for i := range asked {
+				i := (i + n) % len(asked)
+				var err error
+				seen[i], err = load(asked[i].addr, asked[i].requests, o.connections, length, p.s.report.Database != "SQLite")
+				if err := errors.Join(err, ctx.Err()); err != nil {
+					return fmt.Errorf("%s: %w", p.read.what, err)
+				}
 			}
 			if n > 0 {
-				p.to.rounds = append(p.to.rounds, [2]round{ours, theirs})
+				p.to.rounds = append(p.to.rounds, seen)
 			}
 			m, err := memoryOf(p.s.cmd.Process.Pid)
 			if err != nil {
