@@ -36,7 +36,7 @@ func gcPercent(live uint64) int {
 	switch {
 	case live < 4<<20:
 		return 300 // it grows to four times as much
-	case live < 6<<20:
+	case live < 8<<20:
 		return 200
 	}
 	return 100

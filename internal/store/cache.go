@@ -6,9 +6,11 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
+	"unique"
 )
 
-// maxCached is how many sessions are kept, of less than a kilobyte each.
+// maxCached is how many sessions are kept, of half a kilobyte each.
 const maxCached = 16384
 
 // A cache keeps sessions that were read from a SQLite file, and is exact: it
@@ -21,7 +23,7 @@ type cache struct {
 
 	mu   sync.RWMutex
 	at   mark // of the file, when rows were as they are
-	rows map[string]Session
+	rows map[string]packed
 	of   map[int64][]string // the ids of an account's
 }
 
@@ -32,7 +34,7 @@ func newCache(path string) *cache {
 	if file == nil {
 		return nil
 	}
-	return &cache{file: file, index: index, rows: map[string]Session{}, of: map[int64][]string{}}
+	return &cache{file: file, index: index, rows: map[string]packed{}, of: map[int64][]string{}}
 }
 
 // close is for when the database is closed: from then on nothing is known.
@@ -79,7 +81,10 @@ func (c *cache) get(id []byte) (Session, bool) {
 		return Session{}, false
 	}
 	found, ok := c.rows[string(id)]
-	return found, ok
+	if !ok {
+		return Session{}, false
+	}
+	return found.session(id), true
 }
 
 // put keeps a session that was read after the mark was taken, unless the file
@@ -100,16 +105,16 @@ func (c *cache) put(read mark, found Session) {
 		}
 		c.drop(id)
 	}
-	id, account := string(found.ID), found.Account.ID
+	id, row := pack(found)
 	if _, known := c.rows[id]; !known {
-		c.of[account] = append(c.of[account], id)
+		c.of[row.account] = append(c.of[row.account], id)
 	}
-	c.rows[id] = found
+	c.rows[id] = row
 }
 
 // drop forgets one session.
 func (c *cache) drop(id string) {
-	account := c.rows[id].Account.ID
+	account := c.rows[id].account
 	delete(c.rows, id)
 	c.of[account] = slices.DeleteFunc(c.of[account], func(other string) bool { return other == id })
 	if len(c.of[account]) == 0 {
@@ -154,4 +159,42 @@ func (c *cache) changed(before mark, wrote bool, made []*waiting) {
 func (c *cache) forget() {
 	clear(c.rows)
 	clear(c.of)
+}
+
+// A packed is a session in few pieces of memory, for the garbage collector
+// looks at each of them.
+type packed struct {
+	texts               string // the user id, the screen name, the name and the avatar's, one after the other
+	lengths             [4]uint32
+	provider, userAgent unique.Handle[string] // which many have in common
+	token               []byte
+	account             int64
+	created, seen       int64 // Unix time, of the session; those that follow, of the account
+	first, last, asked  int64
+}
+
+// pack returns a session's id and the rest of it, which share a piece.
+func pack(s Session) (id string, p packed) {
+	a := s.Account
+	all := string(s.ID) + a.UserID + a.ScreenName + a.Name + a.Avatar
+	return all[:len(s.ID)], packed{
+		texts:    all[len(s.ID):],
+		lengths:  [4]uint32{uint32(len(a.UserID)), uint32(len(a.ScreenName)), uint32(len(a.Name)), uint32(len(a.Avatar))},
+		provider: unique.Make(a.Provider), userAgent: unique.Make(s.UserAgent), token: a.Token, account: a.ID,
+		created: s.CreatedAt.Unix(), seen: s.SeenAt.Unix(), first: a.CreatedAt.Unix(), last: a.SignedInAt.Unix(), asked: a.ProfileAt.Unix(),
+	}
+}
+
+func (p packed) session(id []byte) Session {
+	var texts [4]string
+	for i, length := range p.lengths {
+		texts[i], p.texts = p.texts[:length], p.texts[length:]
+	}
+	return Session{
+		ID: id, UserAgent: p.userAgent.Value(), CreatedAt: time.Unix(p.created, 0), SeenAt: time.Unix(p.seen, 0),
+		Account: Account{
+			ID: p.account, Provider: p.provider.Value(), UserID: texts[0], ScreenName: texts[1], Name: texts[2], Avatar: texts[3], Token: p.token,
+			CreatedAt: time.Unix(p.first, 0), SignedInAt: time.Unix(p.last, 0), ProfileAt: time.Unix(p.asked, 0),
+		},
+	}
 }
