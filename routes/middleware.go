@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -82,21 +81,28 @@ var (
 
 // headers sets what every answer carries.
 func (a *app) headers(next echo.HandlerFunc) echo.HandlerFunc {
-	common := map[string][]string{
-		"Content-Security-Policy":      answerPolicy,
-		"X-Content-Type-Options":       {"nosniff"},
-		"X-Frame-Options":              {"DENY"},
-		"Referrer-Policy":              {"same-origin"},
-		"Cross-Origin-Opener-Policy":   {"same-origin"},
-		"Cross-Origin-Resource-Policy": {"same-origin"},
-		"Origin-Agent-Cluster":         {"?1"},
-		"Permissions-Policy":           {"camera=(), geolocation=(), microphone=()"},
+	type header struct {
+		name   string
+		values []string
+	}
+	common := []header{
+		{"Content-Security-Policy", answerPolicy},
+		{"X-Content-Type-Options", []string{"nosniff"}},
+		{"X-Frame-Options", []string{"DENY"}},
+		{"Referrer-Policy", []string{"same-origin"}},
+		{"Cross-Origin-Opener-Policy", []string{"same-origin"}},
+		{"Cross-Origin-Resource-Policy", []string{"same-origin"}},
+		{"Origin-Agent-Cluster", []string{"?1"}},
+		{"Permissions-Policy", []string{"camera=(), geolocation=(), microphone=()"}},
 	}
 	if a.BaseURL.Scheme == "https" {
-		common["Strict-Transport-Security"] = []string{"max-age=63072000; includeSubDomains"}
+		common = append(common, header{"Strict-Transport-Security", []string{"max-age=63072000; includeSubDomains"}})
 	}
 	return func(c echo.Context) error {
-		maps.Copy(c.Response().Header(), common)
+		h := c.Response().Header()
+		for _, one := range common {
+			h[one.name] = one.values
+		}
 		return next(c)
 	}
 }
@@ -114,7 +120,7 @@ func (a *app) addressed(next echo.HandlerFunc) echo.HandlerFunc {
 		case strings.EqualFold(trim(r.Host), ours), c.Path() == "/healthz", c.Path() == "/readyz":
 			return next(c)
 		case r.Method == http.MethodGet && c.Path() == "/login":
-			return a.redirect(c, a.BaseURL.String()+r.URL.RequestURI())
+			return a.redirect(c, a.origin+r.URL.RequestURI())
 		}
 		return echo.NewHTTPError(http.StatusMisdirectedRequest)
 	}
@@ -180,9 +186,11 @@ func (a *app) deliberate(next echo.HandlerFunc) echo.HandlerFunc {
 // speculative tells whether the browser asks before anybody has.
 func speculative(c echo.Context) bool {
 	h := c.Request().Header
-	for _, purpose := range []string{h.Get("Sec-Purpose"), h.Get("Purpose"), h.Get("X-Moz")} {
-		if strings.Contains(strings.ToLower(purpose), "prefetch") || strings.Contains(strings.ToLower(purpose), "prerender") {
-			return true
+	for _, name := range [...]string{"Sec-Purpose", "Purpose", "X-Moz"} {
+		for _, purpose := range h[name] {
+			if purpose = strings.ToLower(purpose); strings.Contains(purpose, "prefetch") || strings.Contains(purpose, "prerender") {
+				return true
+			}
 		}
 	}
 	return false

@@ -80,7 +80,7 @@ func (a *app) headerProps(c echo.Context) (views.HeaderProps, error) {
 	if err != nil {
 		return views.HeaderProps{}, err
 	}
-	props := views.HeaderProps{ScreenName: account.ScreenName, UserID: account.UserID, Avatar: account.Avatar, Here: a.here(c), Origin: a.BaseURL.String()}
+	props := views.HeaderProps{ScreenName: account.ScreenName, UserID: account.UserID, Avatar: account.Avatar, Here: a.here(c), Origin: a.origin}
 	if seen(c) {
 		for _, n := range a.Sessions.Notices(c.Request()) {
 			props.Notices = append(props.Notices, views.Notice(n))

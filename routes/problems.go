@@ -78,7 +78,7 @@ func (a *app) show(c echo.Context, status int) error {
 		notice := views.Notice{ID: rand.Text(), Text: props.Text, Problem: true}
 		return a.draw(c, status, answerPolicy, views.Notices([]views.Notice{notice}, a.here(c)))
 	}
-	props.Home = a.BaseURL.String() + "/"
+	props.Home = a.origin + "/"
 	return a.draw(c, status, documentPolicy, views.Problem(props))
 }
 

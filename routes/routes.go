@@ -61,6 +61,7 @@ type Options struct {
 
 type app struct {
 	Options
+	origin   string // BaseURL's
 	zipped   zipped
 	lastHome atomic.Pointer[homePage]
 	watched  bool // templ changes pages while Perch runs, for `task dev`
@@ -77,7 +78,7 @@ func New(o Options) http.Handler {
 	if o.Beside == nil {
 		o.Beside = func(work func()) { go work() }
 	}
-	a := &app{Options: o, watched: os.Getenv("TEMPL_DEV_MODE") == "true"}
+	a := &app{Options: o, origin: o.BaseURL.String(), watched: os.Getenv("TEMPL_DEV_MODE") == "true"}
 
 	e := echo.New()
 	e.HTTPErrorHandler = a.problem

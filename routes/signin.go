@@ -237,6 +237,9 @@ const maxNext = 2048
 // are not: they drop tabs, take a backslash for a slash, and two slashes for
 // another site (WHATWG URL).
 func localPath(next string) string {
+	if next == "/" || next == "/header" { // most often
+		return "/"
+	}
 	if len(next) > maxNext || !strings.HasPrefix(next, "/") || strings.HasPrefix(next, "//") || strings.ContainsFunc(next, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '\\' }) {
 		return "/"
 	}
@@ -261,7 +264,7 @@ func crooked(path string) bool {
 	if strings.Contains(path, "//") || strings.ContainsFunc(path, func(r rune) bool { return r < ' ' || r == 0x7f || r == '\\' }) {
 		return true
 	}
-	for _, segment := range strings.Split(path, "/") {
+	for segment := range strings.SplitSeq(path, "/") {
 		if segment == "." || segment == ".." {
 			return true
 		}

@@ -40,14 +40,14 @@ func (s *Sessions) Devices(r *http.Request) ([]Device, error) {
 
 // rows returns the session of the request, and all of its account that are not
 // over.
-func (s *Sessions) rows(r *http.Request) (here store.Session, all []store.Session, err error) {
+func (s *Sessions) rows(r *http.Request) (here *store.Session, all []store.Session, err error) {
 	here, ok, err := s.current(r)
 	if err != nil || !ok {
-		return store.Session{}, nil, err
+		return nil, nil, err
 	}
 	all, err = s.Store.Sessions(r.Context(), here.Account.ID)
 	if err != nil {
-		return store.Session{}, nil, err
+		return nil, nil, err
 	}
 	return here, slices.DeleteFunc(all, s.signedIn.over), nil
 }
@@ -124,12 +124,15 @@ func (s *Sessions) Reload(r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	row, ok := found.Values[rowKey].(store.Session)
+	row, ok := found.Values[rowKey].(*store.Session)
 	if !ok {
 		return nil
 	}
-	if found.Values[rowKey], err = s.Store.Session(r.Context(), row.ID); err != nil {
+	again, err := s.Store.Session(r.Context(), row.ID)
+	if err != nil {
 		delete(found.Values, rowKey)
+	} else {
+		found.Values[rowKey] = &again
 	}
 	if errors.Is(err, store.ErrNotFound) {
 		return nil

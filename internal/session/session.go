@@ -152,12 +152,12 @@ func (s *Sessions) Current(r *http.Request) (Account, bool, error) {
 	}, true, nil
 }
 
-func (s *Sessions) current(r *http.Request) (store.Session, bool, error) {
+func (s *Sessions) current(r *http.Request) (*store.Session, bool, error) {
 	found, err := s.signedIn.Get(r, s.names.session)
 	if err != nil {
-		return store.Session{}, false, err
+		return nil, false, err
 	}
-	row, ok := found.Values[rowKey].(store.Session)
+	row, ok := found.Values[rowKey].(*store.Session)
 	return row, ok, nil
 }
 

@@ -58,17 +58,20 @@ func (s *rowStore) New(r *http.Request, name string) (*sessions.Session, error) 
 	}
 	s.touch(r, &row)
 	found.IsNew = false
-	found.Values[rowKey] = row
+	found.Values[rowKey] = &row
 	return found, nil
 }
 
 // hashID returns what the database knows of the id in a cookie.
 func hashID(value string) ([]byte, bool) {
-	id, err := base64.RawURLEncoding.DecodeString(value)
-	if err != nil || len(id) != idSize {
+	if len(value) != base64.RawURLEncoding.EncodedLen(idSize) {
 		return nil, false
 	}
-	hash := sha256.Sum256(id)
+	var id [idSize]byte
+	if n, err := base64.RawURLEncoding.Decode(id[:], []byte(value)); err != nil || n != idSize {
+		return nil, false
+	}
+	hash := sha256.Sum256(id[:])
 	return hash[:], true
 }
 
@@ -111,15 +114,18 @@ func (s *rowStore) Save(r *http.Request, w http.ResponseWriter, found *sessions.
 }
 
 func (s *rowStore) insert(r *http.Request, w http.ResponseWriter, found *sessions.Session, account store.Account) error {
-	replaced, _ := found.Values[rowKey].(store.Session)
+	var replaced []byte
+	if row, ok := found.Values[rowKey].(*store.Session); ok {
+		replaced = row.ID
+	}
 	id := random(idSize)
 	hash := sha256.Sum256(id)
-	row, err := s.Store.SignIn(r.Context(), account, hash[:], replaced.ID, userAgent(r), s.Now())
+	row, err := s.Store.SignIn(r.Context(), account, hash[:], replaced, userAgent(r), s.Now())
 	if err != nil {
 		return err
 	}
 	delete(found.Values, signInKey)
-	found.Values[rowKey] = row
+	found.Values[rowKey] = &row
 	http.SetCookie(w, sessions.NewCookie(found.Name(), base64.RawURLEncoding.EncodeToString(id), found.Options))
 	return nil
 }
