@@ -20,7 +20,7 @@ func commands() *cobra.Command {
 		Use:           "perch",
 		Long:          "Sign in with Twitter (X), done right. Every setting is a flag, a variable of the\nenvironment, or a line of the file .env.",
 		Version:       version(),
-		Args:          cobra.NoArgs,
+		Args:          noArgs,
 		RunE:          with(s, serve),
 		SilenceErrors: true, // main prints them
 		SilenceUsage:  true, // and nothing more
@@ -28,13 +28,14 @@ func commands() *cobra.Command {
 	perch.PersistentFlags().SortFlags = false
 	perch.PersistentFlags().AddFlagSet(s.Flags())
 	perch.SetUsageFunc(usage)
+	perch.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return unsaid(err) })
 	perch.CompletionOptions.DisableDefaultCmd = true
 	perch.SetHelpCommand(&cobra.Command{Hidden: true}) // there is --help
 
 	sessions := &cobra.Command{
 		Use:   "sessions",
 		Short: "End sessions.",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			return errors.New("perch sessions needs to know what to do: end")
 		},
@@ -45,14 +46,14 @@ func commands() *cobra.Command {
 			Use:   "serve",
 			Short: "Serve the application (the default).",
 			Long:  "Serve the application, with the sandbox beside it while no keys are set.",
-			Args:  cobra.NoArgs,
+			Args:  noArgs,
 			RunE:  with(s, serve),
 		},
 		&cobra.Command{
 			Use:   "doctor",
 			Short: "Check the keys and the rest of the set-up.",
 			Long:  "Check the keys with one call to X, and the rest of the set-up; say what is wrong\nand what to do. Exits with 1 when something is.",
-			Args:  cobra.NoArgs,
+			Args:  noArgs,
 			RunE:  with(s, doctor),
 		},
 		sandboxCommand(s),
@@ -60,7 +61,7 @@ func commands() *cobra.Command {
 		&cobra.Command{
 			Use:   "version",
 			Short: "Show the version.",
-			Args:  cobra.NoArgs,
+			Args:  noArgs,
 			RunE: func(*cobra.Command, []string) error {
 				_, err := fmt.Println("perch version", version())
 				return err
@@ -68,6 +69,28 @@ func commands() *cobra.Command {
 		},
 	)
 	return perch
+}
+
+// unsaid is what is wrong with a flag, without what was given to it, which may
+// be a secret.
+func unsaid(err error) error {
+	text, _, _ := strings.Cut(err.Error(), "=")
+	if before, _, ok := strings.Cut(text, " in -"); ok {
+		text = before + ", a flag begins with --"
+	}
+	return errors.New(text)
+}
+
+// noArgs refuses what is no command. It repeats only a word that could be one:
+// behind a flag that lacks its value the word may be a secret.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	if cmd.Flags().NFlag() > 0 {
+		return fmt.Errorf("unexpected argument for %q: see that every flag has a value", cmd.CommandPath())
+	}
+	return cobra.NoArgs(cmd, args)
 }
 
 // with makes a command of what needs the settings, checked.

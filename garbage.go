@@ -10,7 +10,7 @@ import (
 // collectSeldom lets garbage wait longer while there is little: by Go's own
 // rule a heap as small as Perch's is collected sixty times a second under load.
 // A heap that is not small, as in a flood, is collected by that rule. GOGC in
-// the environment goes before.
+// the environment, not in .env, goes before.
 func collectSeldom() {
 	if os.Getenv("GOGC") != "" {
 		return

@@ -38,7 +38,7 @@ func sandboxCommand(s *config.Settings) *cobra.Command {
 		Short: "Run the sandbox alone, to test a sign-in of your own.",
 		Long: "Run the sandbox alone: a pretend Twitter, for people who test their own sign-in.\n" +
 			"It listens at --addr, by default localhost:8081. Of the settings it knows only\n--addr and --log-format.",
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if cmd.Flags().Changed("addr") {
 				p.addr = s.Addr

@@ -16,13 +16,14 @@ import (
 func endCommand(s *config.Settings) *cobra.Command {
 	var account string
 	var all bool
-	cmd := &cobra.Command{
+	var cmd *cobra.Command
+	cmd = &cobra.Command{
 		Use:   "end",
 		Short: "End sessions, of one person or of everybody.",
-		Long:  "End sessions, of one person or of everybody: their browsers are signed out at once.",
-		Args:  cobra.NoArgs,
+		Long:  "End sessions, of one person or of everybody: their browsers are signed\nout at once.",
+		Args:  noArgs,
 		RunE: with(s, func(ctx context.Context, c config.Config) error {
-			if (account == "") != all {
+			if account == "" && !all || all && cmd.Flags().Changed("account") {
 				return errors.New("perch sessions end needs to know whose: --account=ID or --all")
 			}
 			return endSessions(ctx, c, account)

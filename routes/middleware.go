@@ -20,17 +20,14 @@ import (
 // harm in a log, a cookie or a page.
 var plainID = regexp.MustCompile(`^[A-Za-z0-9-]{8,64}$`)
 
-// xRequestID is the header, as net/http keeps it.
-const xRequestID = "X-Request-Id"
-
 // requestID gives every request an id, for the log and the answer.
 func (a *app) requestID(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		id := c.Request().Header.Get(xRequestID)
+		id := c.Request().Header.Get(echo.HeaderXRequestID)
 		if !plainID.MatchString(id) {
 			id = rand.Text()[:16] // 80 random bits
 		}
-		c.Response().Header()[xRequestID] = []string{id}
+		c.Response().Header()[echo.HeaderXRequestID] = []string{id}
 		return next(c)
 	}
 }
@@ -58,7 +55,7 @@ func (a *app) logged(next echo.HandlerFunc) echo.HandlerFunc {
 }
 
 func requestID(c echo.Context) string {
-	return c.Response().Header().Get(xRequestID)
+	return c.Response().Header().Get(echo.HeaderXRequestID)
 }
 
 // recovered turns a panic into an error like any other.

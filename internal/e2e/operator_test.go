@@ -41,6 +41,7 @@ func TestTheOperatorEndsSessions(t *testing.T) {
 	p.run("sessions", "end", "--account", "404").says(1, `nobody with the user id "404" has signed in here`)
 	p.run("sessions", "end").says(1, "--account=ID or --all")
 	p.run("sessions", "end", "--all", "--account", "404").says(1, "--account=ID or --all")
+	p.run("sessions", "end", "--all", "--account", "").says(1, "--account=ID or --all")
 	p.run("sessions", "ends").says(1, "ends")
 	p.run("sessions").says(1, "perch sessions needs to know what to do: end")
 	robin.signIn(account(t, "robin"))

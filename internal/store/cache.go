@@ -10,7 +10,7 @@ import (
 	"unique"
 )
 
-// maxCached is how many sessions are kept, of half a kilobyte each.
+// maxCached is how many sessions are kept, of less than a kilobyte each.
 const maxCached = 16384
 
 // A cache keeps sessions that were read from a SQLite file, and is exact: it
