@@ -187,8 +187,9 @@ func pack(s Session) (id string, p packed) {
 
 func (p packed) session(id []byte) Session {
 	var texts [4]string
+	rest := p.texts
 	for i, length := range p.lengths {
-		texts[i], p.texts = p.texts[:length], p.texts[length:]
+		texts[i], rest = rest[:length], rest[length:]
 	}
 	return Session{
 		ID: id, UserAgent: p.userAgent.Value(), CreatedAt: time.Unix(p.created, 0), SeenAt: time.Unix(p.seen, 0),
