@@ -115,6 +115,7 @@ func serve(ctx context.Context, c config.Config) error {
 	if !c.Sandbox {
 		go checkAtStart(ctx, provider, log)
 	}
+	go settle()
 	greet(os.Stdout, c)
 	return drain(ctx, newServer(handler, log), listener, log)
 }

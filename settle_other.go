@@ -1,0 +1,6 @@
+//go:build !linux
+
+package main
+
+// settle is for Linux alone.
+func settle() {}
