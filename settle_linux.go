@@ -1,10 +1,10 @@
 package main
 
 import (
+	"fmt"
 	"os"
-
-	"github.com/prometheus/procfs"
-	"golang.org/x/sys/unix"
+	"strings"
+	"syscall"
 )
 
 // settle gives back the pages of the program's file that only the start
@@ -15,17 +15,18 @@ func settle() {
 	if err != nil {
 		return
 	}
-	self, err := procfs.Self()
+	maps, err := os.ReadFile("/proc/self/maps")
 	if err != nil {
 		return
 	}
-	maps, err := self.ProcMaps()
-	if err != nil {
-		return
-	}
-	for _, m := range maps {
-		if m.Pathname == program && !m.Perms.Write { // what was written there would be lost
-			unix.Syscall(unix.SYS_MADVISE, m.StartAddr, m.EndAddr-m.StartAddr, unix.MADV_DONTNEED)
+	for line := range strings.Lines(string(maps)) {
+		var from, to uintptr
+		var allowed string
+		if _, err := fmt.Sscanf(line, "%x-%x %s", &from, &to, &allowed); err != nil || !strings.HasSuffix(line, " "+program+"\n") {
+			continue
+		}
+		if !strings.Contains(allowed, "w") { // what was written there would be lost
+			syscall.Syscall(syscall.SYS_MADVISE, from, to-from, syscall.MADV_DONTNEED)
 		}
 	}
 }
