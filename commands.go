@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"perch/internal/config"
 )
@@ -34,7 +35,7 @@ func commands() *cobra.Command {
 
 	sessions := &cobra.Command{
 		Use:   "sessions",
-		Short: "End sessions.",
+		Short: "End sessions: perch sessions end.",
 		Args:  noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			return errors.New("perch sessions needs to know what to do: end")
@@ -104,6 +105,10 @@ func with(s *config.Settings, run func(context.Context, config.Config) error) fu
 	}
 }
 
+// knows is the annotation of a command that knows one setting and not all: its
+// flag's name.
+const knows = "knows"
+
 // usage is the part of --help below the first sentence: cobra's own, but for
 // lines that fit a terminal, and settings that stand apart.
 func usage(cmd *cobra.Command) error {
@@ -118,8 +123,13 @@ func usage(cmd *cobra.Command) error {
 			}
 		}
 	}
-	fmt.Fprintf(&b, "\nFlags:\n%s\nSettings:\n%s", cmd.LocalNonPersistentFlags().FlagUsagesWrapped(columns),
-		cmd.Root().PersistentFlags().FlagUsagesWrapped(columns))
+	settings := cmd.Root().PersistentFlags()
+	if one := cmd.Annotations[knows]; one != "" {
+		all := settings
+		settings = pflag.NewFlagSet("", pflag.ContinueOnError)
+		settings.AddFlag(all.Lookup(one))
+	}
+	fmt.Fprintf(&b, "\nFlags:\n%s\nSettings:\n%s", cmd.LocalNonPersistentFlags().FlagUsagesWrapped(columns), settings.FlagUsagesWrapped(columns))
 	_, err := fmt.Fprint(cmd.OutOrStdout(), b.String())
 	return err
 }

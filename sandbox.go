@@ -29,25 +29,24 @@ type pretend struct {
 }
 
 // sandboxCommand is `perch sandbox`. ADDR of the environment and .env is the
-// application's, and would set the sandbox in its place; so it heeds the flag
-// alone.
+// application's, and would set the sandbox in its place; so --addr is a flag of
+// its own here, and of the settings it heeds LOG_FORMAT alone.
 func sandboxCommand(s *config.Settings) *cobra.Command {
 	var p pretend
 	cmd := &cobra.Command{
 		Use:   "sandbox",
 		Short: "Run the sandbox alone, to test a sign-in of your own.",
 		Long: "Run the sandbox alone: a pretend Twitter, for people who test their own sign-in.\n" +
-			"It listens at --addr, by default localhost:8081. Of the settings it knows only\n--addr and --log-format.",
-		Args: noArgs,
+			"Of the settings it knows only --log-format.",
+		Args:        noArgs,
+		Annotations: map[string]string{knows: "log-format"},
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if cmd.Flags().Changed("addr") {
-				p.addr = s.Addr
-			}
 			p.addr, p.logFormat = cmp.Or(p.addr, "localhost:8081"), s.LogFormat
 			return p.run(cmd.Context())
 		},
 	}
 	flags := cmd.Flags()
+	flags.StringVar(&p.addr, "addr", "", "Where to listen, `HOST:PORT`, on loopback unless --allow-remote; default localhost:8081.")
 	flags.StringVar(&p.consumerKey, "consumer-key", "", "The `KEY` it knows; default one made at each start.")
 	flags.StringVar(&p.consumerSecret, "consumer-secret", "", "The `SECRET` of the key; default one made at each start.")
 	flags.StringArrayVar(&p.callbacks, "callback", nil, "A registered callback `URL`, or oob for PINs; may be given several times; default any http or https URL on loopback.")

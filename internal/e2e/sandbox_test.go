@@ -186,9 +186,12 @@ func TestAWrongSandboxIsRefusedInOneSentence(t *testing.T) {
 func TestTheSandboxesHelpShowsItsFlags(t *testing.T) {
 	t.Parallel()
 	got := prepare(t).run("sandbox", "--help")
-	for _, flag := range []string{"--addr", "--consumer-key", "--consumer-secret", "--callback", "--accounts", "--fault", "--auto-approve", "--seed", "--rate-limits", "--allow-remote", "--print"} {
+	for _, flag := range []string{"--addr", "--consumer-key", "--consumer-secret", "--callback", "--accounts", "--fault", "--auto-approve", "--seed", "--rate-limits", "--allow-remote", "--print", "--log-format"} {
 		if !strings.Contains(got.out.String(), flag) {
 			t.Errorf("--help does not show %s", flag)
 		}
+	}
+	if strings.Contains(got.out.String(), "--database-url") {
+		t.Error("--help shows settings that are not the sandbox's")
 	}
 }
