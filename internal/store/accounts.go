@@ -80,18 +80,14 @@ func (s *Store) Disconnect(ctx context.Context, account int64) error {
 
 // DeleteAccount forgets the account and all that belongs to it. With SQLite
 // nothing of it stays in the file: free pages are overwritten (secure_delete),
-// and so is the log of what was written last. PostgreSQL overwrites what is
-// deleted in its own time (VACUUM).
+// and so is the log of what was written last, by the next Sweep if somebody
+// reads it for long, as a backup does. PostgreSQL overwrites what is deleted in
+// its own time (VACUUM).
 func (s *Store) DeleteAccount(ctx context.Context, account int64) error {
 	// What belongs to the account goes with it (ON DELETE CASCADE).
-	if _, err := s.change(ctx, "deleting the account", concern{account: account}, `DELETE FROM accounts WHERE id = $1`, account); err != nil || s.file == nil {
-		return err
+	_, err := s.change(ctx, "deleting the account", concern{account: account}, `DELETE FROM accounts WHERE id = $1`, account)
+	if err == nil {
+		s.tidy()
 	}
-	// Even when the visitor has left: the rows are gone, the bytes are not.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
-	defer cancel()
-	if _, err := s.write.ExecContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`); err != nil {
-		return failed("deleting the account", err)
-	}
-	return nil
+	return err
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"encoding/binary"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -30,6 +31,10 @@ type cache struct {
 // newCache returns the cache for a database that is open, and nil where its
 // file cannot be watched.
 func newCache(path string) *cache {
+	path, err := filepath.EvalSymlinks(path) // as SQLite does, which keeps the index beside the file itself
+	if err != nil {
+		return nil
+	}
 	file, index := mapIndex(path + "-shm")
 	if file == nil {
 		return nil

@@ -1,9 +1,12 @@
 package store
 
 import (
+	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -95,6 +98,16 @@ func openFile(t testing.TB, path string) *Store {
 	return s
 }
 
+// enter signs somebody in.
+func enter(t testing.TB, s *Store, user string) Session {
+	t.Helper()
+	found, err := s.SignIn(t.Context(), Account{Provider: "x", UserID: user, Token: []byte{1}}, fmt.Appendf(nil, "%-32s", user), nil, "browser", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
 // uncached is the same store, which has to read.
 func uncached(t testing.TB, s *Store) *Store {
 	t.Helper()
@@ -155,14 +168,6 @@ func TestAnEndIsSeenByEverybodyAtOnce(t *testing.T) {
 func TestSomebodyElseInBetween(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "perch.db")
 	ours, theirs := openFile(t, path), openFile(t, path)
-	enter := func(user string) Session {
-		t.Helper()
-		found, err := ours.SignIn(t.Context(), Account{Provider: "x", UserID: user, Token: []byte{1}}, fmt.Appendf(nil, "%-32s", user), nil, "browser", time.Now())
-		if err != nil {
-			t.Fatal(err)
-		}
-		return found
-	}
 	ends := func(s *Store, id []byte) {
 		t.Helper()
 		if err := s.EndSession(t.Context(), id); err != nil {
@@ -170,7 +175,7 @@ func TestSomebodyElseInBetween(t *testing.T) {
 		}
 	}
 	known := func(id []byte) bool { _, ok := ours.cache.get(id); return ok }
-	ada, eve, bob := enter("ada"), enter("eve"), enter("bob")
+	ada, eve, bob := enter(t, ours, "ada"), enter(t, ours, "eve"), enter(t, ours, "bob")
 
 	before := ours.cache.now()
 	ours.cache.put(before, ada)
@@ -194,7 +199,7 @@ func TestSomebodyElseInBetween(t *testing.T) {
 		t.Error("a session that they ended while we changed nothing is known")
 	}
 
-	bob = enter("bobby")
+	bob = enter(t, ours, "bobby")
 	read := ours.cache.now()
 	ends(theirs, bob.ID)
 	ours.cache.put(read, bob)
@@ -205,10 +210,7 @@ func TestSomebodyElseInBetween(t *testing.T) {
 
 func TestAClosedCacheKnowsNothing(t *testing.T) {
 	s := openFile(t, filepath.Join(t.TempDir(), "perch.db"))
-	id := fmt.Appendf(nil, "%-32s", "one")
-	if _, err := s.SignIn(t.Context(), Account{Provider: "x", UserID: "1", Token: []byte{1}}, id, nil, "browser", time.Now()); err != nil {
-		t.Fatal(err)
-	}
+	id := enter(t, s, "one").ID
 	if _, err := s.Session(t.Context(), id); err != nil {
 		t.Fatal(err)
 	}
@@ -235,5 +237,68 @@ func TestTheCacheIsBounded(t *testing.T) {
 	}
 	if _, ok := s.cache.get(fmt.Append(nil, maxCached+9)); !ok {
 		t.Error("the last one is not kept")
+	}
+}
+
+// A connection is closed when its statement is broken off. Even when that
+// becomes of all of them, what another process ends is noticed, though it comes
+// and goes in between.
+func TestTheCacheOutlivesEveryConnection(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "perch.db")
+	ours := openFile(t, path)
+	enter(t, ours, "ada")
+	for _, db := range []*sql.DB{ours.read, ours.write} {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		if _, err := db.ExecContext(ctx, `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n) SELECT COUNT(*) FROM n`); err == nil {
+			t.Fatal("a statement without end came to one")
+		}
+		if open := db.Stats().OpenConnections; open > 0 {
+			t.Fatalf("%d connections are still open: nothing is shown", open)
+		}
+	}
+	another := func(do func(*Store) error) {
+		t.Helper()
+		theirs, err := Open(t.Context(), "sqlite:"+path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(do(theirs), theirs.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	another(func(s *Store) error { return s.EndSession(t.Context(), []byte("nobody's")) })
+	bob := enter(t, ours, "bob").ID
+	if _, err := ours.Session(t.Context(), bob); err != nil {
+		t.Fatal(err)
+	}
+	another(func(s *Store) error { _, err := s.EndAllSessions(t.Context()); return err })
+	if _, err := ours.Session(t.Context(), bob); !errors.Is(err, ErrNotFound) {
+		t.Errorf("what another process ended: %v, want ErrNotFound", err)
+	}
+}
+
+// SQLite keeps the index beside the file that a link leads to. One that a
+// crash left beside the link is nobody's.
+func TestTheCacheFollowsALink(t *testing.T) {
+	link, path := filepath.Join(t.TempDir(), "perch.db"), filepath.Join(t.TempDir(), "perch.db")
+	if err := errors.Join(os.Symlink(path, link), os.WriteFile(path, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	theirs := openFile(t, path)
+	index, err := os.ReadFile(path + "-shm")
+	if err = errors.Join(err, os.WriteFile(link+"-shm", index, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	ours := openFile(t, link)
+	ada := enter(t, ours, "ada").ID
+	if _, err := ours.Session(t.Context(), ada); err != nil {
+		t.Fatal(err)
+	}
+	if err := theirs.EndSession(t.Context(), ada); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ours.Session(t.Context(), ada); !errors.Is(err, ErrNotFound) {
+		t.Errorf("what was ended beyond the link: %v, want ErrNotFound", err)
 	}
 }

@@ -42,8 +42,37 @@ func openSQLite(ctx context.Context, url string) (*Store, error) {
 	if err := migrate(ctx, goose.DialectSQLite3, write); err != nil {
 		return nil, errors.Join(err, read.Close(), write.Close())
 	}
+	keeper, err := openKeeper(ctx, path)
+	if err != nil {
+		return nil, errors.Join(err, read.Close(), write.Close())
+	}
 	cache := newCache(path)
-	return &Store{write: write, read: read, changes: newTogether(write, file, cache), file: file, cache: cache}, nil
+	return &Store{write: write, read: read, keeper: keeper, changes: newTogether(write, file, cache), file: file, cache: cache}, nil
+}
+
+// openKeeper opens the one connection that no visitor's statement runs on. The
+// others are closed when a statement is broken off; were all of them, another
+// process that closes the database would take the WAL-index away, and the
+// cache would look at one that nobody changes any more.
+func openKeeper(ctx context.Context, path string) (*sql.DB, error) {
+	keeper, err := sql.Open("sqlite", dsn(path, "query_only(1)", "busy_timeout(250)"))
+	if err != nil {
+		return nil, fmt.Errorf("opening the database: %w", err)
+	}
+	keeper.SetMaxOpenConns(1)
+	if _, err := keeper.ExecContext(ctx, `SELECT 1 FROM sessions LIMIT 1`); err != nil { // it takes its locks when it first reads
+		return nil, errors.Join(fmt.Errorf("opening the database: %w", err), keeper.Close())
+	}
+	return keeper, nil
+}
+
+// tidy overwrites what SQLite's log still holds of what was deleted. When
+// somebody reads for long meanwhile, as a backup does, it leaves that to the
+// next time: nobody can change anything while it waits, for 250 ms.
+func (s *Store) tidy() {
+	if s.keeper != nil {
+		s.keeper.Exec(`PRAGMA wal_checkpoint(TRUNCATE)`)
+	}
 }
 
 // lookSQLite opens a database that is there, to look at it.

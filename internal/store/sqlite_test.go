@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"perch/internal/store"
 	"perch/internal/testdb"
@@ -86,4 +87,36 @@ func TestABackupOpens(t *testing.T) {
 	if _, err := reopen(t, "sqlite:"+path+".backup").Session(t.Context(), id("one")); err != nil {
 		t.Error(err)
 	}
+}
+
+// Who reads for long, as a backup does, keeps SQLite from overwriting its log.
+// Nobody waits for them, and the next sweep does it.
+func TestWhatWasDeletedWhileSomebodyReadIsOverwrittenLater(t *testing.T) {
+	url := "sqlite:" + filepath.Join(t.TempDir(), "perch.db")
+	db := reopen(t, url)
+	who := ada("ada_the_countess")
+	account := signIn(t, db, who, "one", nil, noon).Account
+	backup, err := testdb.Open(t, url).Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer backup.Close()
+	if _, err := backup.ExecContext(t.Context(), `BEGIN; SELECT * FROM accounts`); err != nil {
+		t.Fatal(err)
+	}
+
+	if err := db.DeleteAccount(t.Context(), account.ID); err != nil {
+		t.Errorf("deleting while somebody reads: %v", err)
+	}
+	gone(t, db, "one")
+	if !testdb.Holds(t, url, who.ScreenName) {
+		t.Fatal("the log was overwritten under the reader: nothing is shown")
+	}
+	if _, err := backup.ExecContext(t.Context(), `ROLLBACK`); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Sweep(t.Context(), noon.Add(-time.Hour), noon.Add(-time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	nowhere(t, url, who.ScreenName)
 }

@@ -31,6 +31,7 @@ var migrations embed.FS
 // Store is an open database. It is safe for use by many goroutines.
 type Store struct {
 	write, read *sql.DB // with PostgreSQL both are the same
+	keeper      *sql.DB // of SQLite, else nil
 	session     *sql.Stmt
 	changes     changer
 	file        *file  // of SQLite, else nil
@@ -153,7 +154,11 @@ func latest(ctx context.Context, dialect goose.Dialect, db *sql.DB) (version int
 // Close closes the database. The Store is of no use afterwards.
 func (s *Store) Close() error {
 	s.changes.close()
-	return errors.Join(s.read.Close(), s.write.Close(), s.cache.close())
+	err := errors.Join(s.read.Close(), s.write.Close(), s.cache.close())
+	if s.keeper != nil {
+		err = errors.Join(err, s.keeper.Close())
+	}
+	return err
 }
 
 // Ping returns nil when the database answers, and ErrUnavailable otherwise.

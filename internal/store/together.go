@@ -99,7 +99,7 @@ func (t *together) serve(first *waiting) {
 	}
 	var made []*waiting
 	refused := false
-	for next := first; next != nil; next = t.next(len(made)) {
+	for n, next := 1, first; next != nil; n, next = n+1, t.next(n) {
 		err := t.alone(ctx, tx, next)
 		if errors.Is(err, errBroken) { // the transaction is, and with it what was made before
 			for _, w := range append(made, next) {
@@ -138,9 +138,9 @@ func (t *together) begin(ctx context.Context) (*sql.Tx, error) {
 	return t.db.BeginTx(ctx, nil)
 }
 
-// next returns who waits, if anybody does and there is room.
-func (t *together) next(made int) *waiting {
-	if made >= maxTogether {
+// next returns who waits, if anybody does and there is room beside n.
+func (t *together) next(n int) *waiting {
+	if n >= maxTogether {
 		return nil
 	}
 	select {
