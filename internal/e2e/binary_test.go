@@ -42,6 +42,19 @@ func TestTheProgramSaysWhereItIs(t *testing.T) {
 	}
 }
 
+func TestWhatOnlyTheStartNeededOfTheProgramIsGivenBack(t *testing.T) {
+	t.Parallel()
+	p := start(t)
+	info, err := os.Stat(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	await(t, "most of the program to be out of memory", func() bool { return p.memory("RssFile")<<10 < int(info.Size())/2 })
+	if page := p.visitor().get("/"); page.resp.StatusCode != http.StatusOK { // as much as that needs comes back
+		t.Errorf("afterwards the home page is %s", page.resp.Status)
+	}
+}
+
 func TestByItselfItKeepsItsRecordsInDataForNobodyElseToRead(t *testing.T) {
 	t.Parallel()
 	p := prepare(t)

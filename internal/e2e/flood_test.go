@@ -25,7 +25,7 @@ func TestVisitorsAreServedDuringAFlood(t *testing.T) {
 	script := robin.signIn(account(t, "robin")).Find("script[src*=htmx]").AttrOr("src", "")
 	robin.asksForTheHeader(100) // so that all is warm
 	calm := robin.asksForTheHeader(400)
-	before := p.memory()
+	before := p.memory("VmRSS")
 
 	ctx, stop := context.WithCancel(t.Context())
 	var all sync.WaitGroup
@@ -42,9 +42,9 @@ func TestVisitorsAreServedDuringAFlood(t *testing.T) {
 		}
 		await(t, f.name, func() bool { return count.open.Load() > int64(f.many)*9/10 || count.times.Load() > int64(f.many) })
 	}
-	flooded, most := robin.asksForTheHeader(400), p.memory()
+	flooded, most := robin.asksForTheHeader(400), p.memory("VmRSS")
 	await(t, "the first of them to be cut off", func() bool { return counts["silence"].times.Load() > 300 })
-	flooded, most = append(flooded, robin.asksForTheHeader(400)...), max(most, p.memory())
+	flooded, most = append(flooded, robin.asksForTheHeader(400)...), max(most, p.memory("VmRSS"))
 	stop()
 	all.Wait()
 
@@ -78,14 +78,15 @@ func (v *visitor) asksForTheHeader(times int) (took []time.Duration) {
 	return took
 }
 
-// memory returns how many KiB the process has in memory.
-func (p *perch) memory() (kib int) {
+// memory returns how many KiB the process has in memory: all (VmRSS), or those
+// that are a file's (RssFile).
+func (p *perch) memory(which string) (kib int) {
 	p.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 	if err != nil {
 		p.Fatal(err)
 	}
-	_, rest, _ := strings.Cut(string(status), "VmRSS:")
+	_, rest, _ := strings.Cut(string(status), which+":")
 	if _, err := fmt.Sscan(rest, &kib); err != nil {
 		p.Fatal(err)
 	}
