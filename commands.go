@@ -75,6 +75,9 @@ func commands() *cobra.Command {
 // unsaid is what is wrong with a flag, without what was given to it, which may
 // be a secret.
 func unsaid(err error) error {
+	if invalid := new(pflag.InvalidValueError); errors.As(err, &invalid) {
+		return fmt.Errorf("--%s takes no such value", invalid.GetFlag().Name)
+	}
 	text, _, _ := strings.Cut(err.Error(), "=")
 	if before, _, ok := strings.Cut(text, " in -"); ok {
 		text = before + ", a flag begins with --"

@@ -174,6 +174,8 @@ func TestAWrongStartIsRefusedInOneSentence(t *testing.T) {
 		"a flag with one dash":            {args: []string{"-secret-key=" + key}, names: "--"},
 		"a flag with three dashes":        {args: []string{"---secret-key=" + key}, names: "--"},
 		"a flag that takes the next one":  {args: []string{"--addr", "--secret-key", key}, names: "every flag has a value"},
+		"a secret for a yes or no":        {args: []string{"sessions", "end", "--all=" + key}, names: "--all"},
+		"a secret for a number":           {args: []string{"sandbox", "--seed", key}, names: "--seed"},
 		"a command that is not there":     {args: []string{"served"}, names: "served"},
 		"a broken .env":                   {files: map[string]string{".env": "SECRET_KEY a-secret-without-equals-13\n"}, names: ".env"},
 		"a wrong line in .env":            {files: map[string]string{".env": "LOGIN_RATE=often\n"}, names: "LOGIN_RATE"},
