@@ -41,22 +41,19 @@ func signIns(ctx context.Context, link string, length time.Duration) (perSecond 
 	}
 	defer db.Close()
 	var made atomic.Int64
-	var mu sync.Mutex
 	var people sync.WaitGroup
+	var refused [32]error
 	began := time.Now()
-	for range 32 {
+	for i := range refused {
 		people.Go(func() {
-			for time.Since(began) < length {
-				one := signIn(ctx, db)
-				mu.Lock()
-				err = errors.Join(err, one)
-				mu.Unlock()
+			for refused[i] == nil && time.Since(began) < length {
+				refused[i] = signIn(ctx, db)
 				made.Add(1)
 			}
 		})
 	}
 	people.Wait()
-	return float64(made.Load()) / time.Since(began).Seconds(), err
+	return float64(made.Load()) / time.Since(began).Seconds(), errors.Join(refused[:]...)
 }
 
 // signIn signs in somebody new.
@@ -87,22 +84,19 @@ func (s *site) tidy(ctx context.Context) error {
 	s.report.DeleteAccount, s.report.DeleteAccountMost = took[len(took)/2], took[len(took)-1]
 
 	var over atomic.Bool
-	waited := make(chan time.Duration)
-	go func() {
-		var longest time.Duration
-		for !over.Load() {
+	var refused error
+	var somebody sync.WaitGroup
+	somebody.Go(func() {
+		for refused == nil && !over.Load() {
 			began := time.Now()
-			if err := signIn(ctx, db); err != nil {
-				break // as the sweep will, which says so
-			}
-			longest = max(longest, time.Since(began))
+			refused = signIn(ctx, db)
+			s.report.SweepWait = max(s.report.SweepWait, time.Since(began))
 		}
-		waited <- longest
-	}()
+	})
 	now, began := time.Now(), time.Now()
 	s.report.Swept, err = db.Sweep(ctx, now.Add(-time.Minute), now.Add(-time.Minute))
 	s.report.Sweep = time.Since(began)
 	over.Store(true)
-	s.report.SweepWait = <-waited
-	return err
+	somebody.Wait()
+	return errors.Join(err, refused)
 }

@@ -58,11 +58,11 @@ func flask(ctx context.Context, args []string) error {
 	length := time.Duration(o.seconds * float64(time.Second))
 	var times, perch, flask []float64
 	for n := range o.rounds + 1 {
-		a, err := load(s.addr, ours.requests, o.connections, length, false)
+		a, err := load(s.addr, ours.requests, len(page.Body), o.connections, length, false)
 		if err != nil {
 			return fmt.Errorf("asking Perch: %w", err)
 		}
-		b, err := load(addr, theirs, o.connections, length, false)
+		b, err := load(addr, theirs, len(page.Body), o.connections, length, false)
 		if err := errors.Join(err, ctx.Err()); err != nil {
 			return fmt.Errorf("asking Flask: %w", err)
 		}

@@ -21,27 +21,31 @@ type round struct {
 
 // load asks a server for a while, on the core that is the load's, over
 // connections that stay open: as soon as one has its answer, it sends the next
-// of the requests. It is one thread for all of them (epoll), for a client of
+// of the requests. An answer with another status than 200, with a body of other
+// than so many bytes, or that does not come, is an error. It is one thread for all of them (epoll), for a client of
 // net/http would be slower than the servers it measures.
 //
 // A load that never sleeps asks again and again whether an answer is there: to
 // wake a sleeper on another core takes the server longer than to write the
 // answer, and the slower of two servers would pay for that more often. One that
 // sleeps leaves its core to a database that has none of its own.
-func load(addr string, requests [][]byte, connections int, length time.Duration, sleeps bool) (seen round, err error) {
+func load(addr string, requests [][]byte, body, connections int, length time.Duration, sleeps bool) (seen round, err error) {
 	_, core, err := cores()
 	if err != nil {
 		return round{}, err
 	}
 	err = on(core, func() (err error) {
-		seen, err = loadHere(addr, requests, connections, length, sleeps)
+		seen, err = loadHere(addr, requests, body, connections, length, sleeps)
 		return err
 	})
 	return seen, err
 }
 
+// patience is how long the answers under way are waited for when time is up.
+const patience = 10 * time.Second
+
 // loadHere is load, on the core that the thread is bound to.
-func loadHere(addr string, requests [][]byte, connections int, length time.Duration, sleeps bool) (round, error) {
+func loadHere(addr string, requests [][]byte, body, connections int, length time.Duration, sleeps bool) (round, error) {
 	wait := map[bool]int{true: 1000}[sleeps] // milliseconds
 	poll, err := unix.EpollCreate1(0)
 	if err != nil {
@@ -55,7 +59,7 @@ func loadHere(addr string, requests [][]byte, connections int, length time.Durat
 		return requests[next%len(requests)]
 	}
 	for range connections {
-		c, err := dial(addr)
+		c, err := dial(addr, body)
 		if err != nil {
 			return round{}, err
 		}
@@ -69,17 +73,27 @@ func loadHere(addr string, requests [][]byte, connections int, length time.Durat
 	took := make([]time.Duration, 0, 1<<17)
 	events := make([]unix.EpollEvent, connections)
 	began, idle := time.Now(), time.Duration(0)
+	var answers int         // by the end,
+	var ended time.Duration // when no more is asked
 	for _, c := range byFD {
 		if err := c.send(request()); err != nil {
 			return round{}, err
 		}
 	}
-	for time.Since(began) < length {
+	for underWay := connections; underWay > 0; {
 		before := time.Now()
 		n, err := unix.EpollWait(poll, events, wait)
-		idle += time.Since(before)
 		if err != nil && err != unix.EINTR {
 			return round{}, err
+		}
+		switch now := time.Since(began); {
+		case ended == 0:
+			idle += time.Since(before)
+			if now >= length {
+				answers, ended = len(took), now
+			}
+		case now > ended+patience:
+			return round{}, fmt.Errorf("%d answers of %s did not come", underWay, addr)
 		}
 		for _, event := range events[:max(n, 0)] {
 			c := byFD[event.Fd]
@@ -87,32 +101,32 @@ func loadHere(addr string, requests [][]byte, connections int, length time.Durat
 			if err != nil {
 				return round{}, err
 			}
-			if whole {
-				took = append(took, time.Since(c.sent))
-				if err := c.send(request()); err != nil {
-					return round{}, err
-				}
+			if !whole {
+				continue
+			}
+			took = append(took, time.Since(c.sent))
+			if ended > 0 {
+				underWay--
+			} else if err := c.send(request()); err != nil {
+				return round{}, err
 			}
 		}
 	}
-	if len(took) == 0 {
-		return round{}, fmt.Errorf("no answer of %s", addr)
-	}
-	length = time.Since(began)
-	busy := 1 - idle.Seconds()/length.Seconds()
+	busy := 1 - idle.Seconds()/ended.Seconds()
 	slices.Sort(took)
-	return round{float64(len(took)) / length.Seconds(), took[len(took)/2], took[len(took)*99/100], busy}, nil
+	return round{float64(answers) / ended.Seconds(), took[len(took)/2], took[len(took)*99/100], busy}, nil
 }
 
 // A connection has one request under way.
 type connection struct {
 	fd       int
+	body     int // bytes of each answer
 	sent     time.Time
 	received []byte // of the answer, so far
 	buffer   [16 << 10]byte
 }
 
-func dial(addr string) (*connection, error) {
+func dial(addr string, body int) (*connection, error) {
 	to, err := net.ResolveTCPAddr("tcp4", addr)
 	if err != nil {
 		return nil, err
@@ -125,7 +139,7 @@ func dial(addr string) (*connection, error) {
 		unix.Close(fd)
 		return nil, fmt.Errorf("connecting to %s: %w", addr, err)
 	}
-	return &connection{fd: fd}, unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	return &connection{fd: fd, body: body}, unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 }
 
 func (c *connection) send(request []byte) error {
@@ -155,6 +169,9 @@ func (c *connection) receive() (whole bool, err error) {
 		return false, fmt.Errorf("an answer that is not 200: %.300q", c.received)
 	}
 	length, err := contentLength(head)
+	if err == nil && length != c.body {
+		err = fmt.Errorf("an answer of %d bytes and not %d: %.300q", length, c.body, c.received)
+	}
 	return len(body) >= length, err
 }
 

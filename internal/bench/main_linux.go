@@ -29,7 +29,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends it at once
 	run, args := bench, os.Args[1:]
 	if len(args) > 0 {
 		if other := map[string]func(context.Context, []string) error{"flask": flask, "soak": soak, "echo": bare}[args[0]]; other != nil {
@@ -68,9 +68,13 @@ func bench(ctx context.Context, args []string) error {
 	}
 
 	var sites []*site
+	var drops []func() error
 	defer func() {
 		for _, s := range sites {
 			s.stop()
+		}
+		for _, drop := range drops {
+			drop()
 		}
 	}()
 	for _, kind := range o.kinds() {
@@ -78,7 +82,7 @@ func bench(ctx context.Context, args []string) error {
 		if err != nil {
 			return err
 		}
-		defer drop()
+		drops = append(drops, drop)
 		rate, err := signIns(ctx, link, time.Duration(3*o.seconds*float64(time.Second)))
 		if err != nil {
 			return err
@@ -88,7 +92,7 @@ func bench(ctx context.Context, args []string) error {
 			if err != nil {
 				return err
 			}
-			defer drop() // after the site has stopped
+			drops = append(drops, drop)
 			s := &site{perch: &perch{program: program, dir: dir, database: link}, report: &siteReport{Database: kind.name, Sessions: sessions, SignIns: rate}}
 			sites, all.Sites = append(sites, s), append(all.Sites, s.report)
 			if err := s.open(ctx); err != nil {
@@ -125,13 +129,13 @@ func parse(args []string) (o options, err error) {
 	flags.BoolVar(&o.json, "json", false, "print JSON")
 	sessions := flags.String("sessions", "1000", "measure with `N` sessions in the database; several numbers with commas for several databases")
 	flags.Parse(args)
-	if o.rounds < 1 {
-		return o, errors.New("-rounds: at least one")
+	if min(o.rounds, o.connections, o.visitors) < 1 || o.seconds <= 0 {
+		return o, errors.New("-rounds, -connections and -visitors have to be at least 1, and -seconds more than 0")
 	}
 	for text := range strings.SplitSeq(*sessions, ",") {
 		n, err := strconv.Atoi(text)
-		if err != nil || n < 10 {
-			return o, fmt.Errorf("-sessions: %q is no number of at least 10", text)
+		if err != nil || n < 10 || n%10 != 0 {
+			return o, fmt.Errorf("-sessions: %q is no multiple of 10", text)
 		}
 		o.sessions = append(o.sessions, n)
 	}

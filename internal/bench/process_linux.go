@@ -94,7 +94,7 @@ func (p *perch) answers() bool {
 
 // stop stops it, if it runs.
 func (p *perch) stop() error {
-	if p.cmd == nil || p.cmd.ProcessState != nil {
+	if p.cmd == nil || p.cmd.Process == nil || p.cmd.ProcessState != nil {
 		return nil
 	}
 	return errors.Join(p.cmd.Process.Signal(syscall.SIGTERM), p.cmd.Wait())

@@ -223,7 +223,7 @@ func compare(ctx context.Context, sites []*site, o options) error {
 			for i := range asked {
 				i := (i + n) % len(asked)
 				var err error
-				seen[i], err = load(asked[i].addr, asked[i].requests, o.connections, length, p.s.report.Database != "SQLite")
+				seen[i], err = load(asked[i].addr, asked[i].requests, p.to.Bytes, o.connections, length, p.s.report.Database != "SQLite")
 				if err := errors.Join(err, ctx.Err()); err != nil {
 					return fmt.Errorf("%s: %w", p.read.what, err)
 				}

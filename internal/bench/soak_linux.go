@@ -27,6 +27,9 @@ func soak(ctx context.Context, args []string) error {
 	minutes := flags.Float64("minutes", 30, "how many `minutes` it takes")
 	flags.Parse(args)
 	length := time.Duration(*minutes * float64(time.Minute))
+	if length < time.Second {
+		return errors.New("-minutes: at least a second")
+	}
 
 	program, dir, err := build(ctx)
 	if err != nil {
@@ -55,11 +58,11 @@ func soak(ctx context.Context, args []string) error {
 		return err
 	}
 	done.people.Wait()
+	if ctx.Err() != nil { // Perch was, too
+		return errors.New("interrupted")
+	}
 	if done.failed.Load() > 0 {
 		return fmt.Errorf("%d requests failed, the first: %w", done.failed.Load(), done.first)
-	}
-	if ctx.Err() != nil {
-		return errors.New("interrupted")
 	}
 	return verdict(samples)
 }

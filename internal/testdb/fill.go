@@ -40,7 +40,8 @@ func Filled(i int) (id, hash [sha256.Size]byte) {
 
 // Fill puts n sessions into a database that has its tables, all in one
 // transaction. The i-th belongs to an account of its own at the provider, whose
-// ID is i, and looks as if signed in at(i) and not used since.
+// ID is i, and looks as if signed in at(i) and not used since. All names are as
+// long as one another.
 func Fill(link, provider string, n int, at func(i int) time.Time) error {
 	db, err := connect(link)
 	if err != nil {
@@ -80,7 +81,7 @@ func fill(tx *sql.Tx, first, last int, provider string, at func(int) time.Time) 
 	var ids []any
 	for i := first; i < last; i++ {
 		at := at(i).Unix()
-		fmt.Fprintf(&accounts, `,(%d,$1,'filled %d','filled_%07d',$2,%d,%d)`, i, i, i, at, at)
+		fmt.Fprintf(&accounts, `,(%d,$1,'filled %07d','filled_%07d',$2,%d,%d)`, i, i, i, at, at)
 		_, hash := Filled(i)
 		ids = append(ids, hash[:])
 		fmt.Fprintf(&sessions, `,($%d,%d,%d,%d,'%s')`, len(ids), i, at, at, userAgent)
