@@ -45,7 +45,7 @@ var theirs = map[string][]string{
 	"github.com/dghubble/gologin":            {"internal/twitter", "routes/signin.go"},
 	"github.com/dghubble/oauth1":             {"internal/twitter"},
 	"github.com/spf13/cobra":                 {"main.go", "commands.go", "sandbox.go", "sessions.go"},
-	"github.com/spf13/pflag":                 {"internal/config"},
+	"github.com/spf13/pflag":                 {"internal/config", "commands.go"},
 	"github.com/joho/godotenv":               {"main.go"},
 	"github.com/andybalholm/brotli":          {"assets/pack"},
 	"github.com/tdewolff/minify":             {"assets/pack"},
