@@ -31,13 +31,9 @@ func collectSeldom() {
 	runtime.SetFinalizer(new(canary), collected)
 }
 
-// gcPercent is the GOGC for a heap with so many bytes alive.
+// gcPercent is the GOGC for a heap with so many bytes alive: one that may grow
+// to 16 MiB, fourfold at the most, and twofold at the least, which is Go's rule.
 func gcPercent(live uint64) int {
-	switch {
-	case live < 4<<20:
-		return 300 // it grows to four times as much
-	case live < 8<<20:
-		return 200
-	}
-	return 100
+	const room = 16 << 20
+	return int(min(300, max(100, 100*(room-min(room, live))/max(1, live))))
 }
