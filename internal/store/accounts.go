@@ -80,14 +80,11 @@ func (s *Store) Disconnect(ctx context.Context, account int64) error {
 
 // DeleteAccount forgets the account and all that belongs to it. With SQLite
 // nothing of it stays in the file: free pages are overwritten (secure_delete),
-// and so is the log of what was written last, by the next Sweep if somebody
-// reads it for long, as a backup does. PostgreSQL overwrites what is deleted in
-// its own time (VACUUM).
+// and so is the log of what was written last. While somebody reads that for
+// long, as a backup does, it is left to a later change, a Sweep at the latest.
+// PostgreSQL overwrites what is deleted in its own time (VACUUM).
 func (s *Store) DeleteAccount(ctx context.Context, account int64) error {
 	// What belongs to the account goes with it (ON DELETE CASCADE).
-	_, err := s.change(ctx, "deleting the account", concern{account: account}, `DELETE FROM accounts WHERE id = $1`, account)
-	if err == nil {
-		s.tidy()
-	}
+	_, err := s.change(ctx, "deleting the account", concern{account: account, erase: true}, `DELETE FROM accounts WHERE id = $1`, account)
 	return err
 }

@@ -132,6 +132,7 @@ func (c *cache) drop(id string) {
 type concern struct {
 	session []byte
 	account int64
+	erase   bool // what it deletes is to leave SQLite's log, too
 }
 
 // changed forgets the sessions that changes of ours concern, which were made

@@ -15,13 +15,16 @@ func TestEveryConnectionHasItsPragmas(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
+	if err := s.DeleteAccount(t.Context(), 1); err != nil { // which changes one for a moment
+		t.Fatal(err)
+	}
 
 	for _, pool := range []struct {
 		name        string
 		db          *sql.DB
 		connections int
 		queryOnly   string
-	}{{"write", s.write, 1, "0"}, {"read", s.read, readers, "1"}} {
+	}{{"write", s.write, 1, "0"}, {"read", s.read, readers, "1"}, {"keeper", s.keeper, 1, "1"}} {
 		for range pool.connections {
 			conn, err := pool.db.Conn(t.Context())
 			if err != nil {

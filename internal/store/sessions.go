@@ -186,10 +186,8 @@ func (s *Store) EndAllSessions(ctx context.Context) (ended int64, err error) {
 }
 
 // Sweep deletes the sessions that were made before createdBefore or last seen
-// before seenBefore, and returns how many. With SQLite it also overwrites what
-// the log still holds of what was deleted.
+// before seenBefore, and returns how many.
 func (s *Store) Sweep(ctx context.Context, createdBefore, seenBefore time.Time) (swept int64, err error) {
-	defer s.tidy()
 	return s.endInBatches(ctx, "sweeping sessions", `
 		DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE created_at < $2 OR seen_at < $3 LIMIT $1)`,
 		createdBefore.Unix(), seenBefore.Unix())

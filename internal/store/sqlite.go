@@ -50,12 +50,12 @@ func openSQLite(ctx context.Context, url string) (*Store, error) {
 	return &Store{write: write, read: read, keeper: keeper, changes: newTogether(write, file, cache), file: file, cache: cache}, nil
 }
 
-// openKeeper opens the one connection that no visitor's statement runs on. The
+// openKeeper opens the one connection that no statement of others runs on. The
 // others are closed when a statement is broken off; were all of them, another
 // process that closes the database would take the WAL-index away, and the
 // cache would look at one that nobody changes any more.
 func openKeeper(ctx context.Context, path string) (*sql.DB, error) {
-	keeper, err := sql.Open("sqlite", dsn(path, "query_only(1)", "busy_timeout(250)"))
+	keeper, err := sql.Open("sqlite", dsn(path, "query_only(1)"))
 	if err != nil {
 		return nil, fmt.Errorf("opening the database: %w", err)
 	}
@@ -64,15 +64,6 @@ func openKeeper(ctx context.Context, path string) (*sql.DB, error) {
 		return nil, errors.Join(fmt.Errorf("opening the database: %w", err), keeper.Close())
 	}
 	return keeper, nil
-}
-
-// tidy overwrites what SQLite's log still holds of what was deleted. When
-// somebody reads for long meanwhile, as a backup does, it leaves that to the
-// next time: nobody can change anything while it waits, for 250 ms.
-func (s *Store) tidy() {
-	if s.keeper != nil {
-		s.keeper.Exec(`PRAGMA wal_checkpoint(TRUNCATE)`)
-	}
 }
 
 // lookSQLite opens a database that is there, to look at it.
@@ -101,11 +92,15 @@ func createPrivate(path string) (*file, error) {
 	return &file{path, info}, errors.Join(err, f.Close())
 }
 
+// waits is how long a connection waits for another process, in milliseconds:
+// patience.
+const waits = "busy_timeout(4000)"
+
 // dsn says what every connection of the pool must be like. A pragma run by
 // hand would reach one connection only.
 func dsn(path string, more ...string) string {
 	pragmas := append([]string{
-		"busy_timeout(4000)", // patience
+		waits, // the driver cannot tell two of them apart
 		"journal_mode(WAL)",
 		"synchronous(FULL)", // a loss of power must not undo a sign-out
 		"foreign_keys(1)",

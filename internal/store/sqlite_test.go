@@ -90,7 +90,7 @@ func TestABackupOpens(t *testing.T) {
 }
 
 // Who reads for long, as a backup does, keeps SQLite from overwriting its log.
-// Nobody waits for them, and the next sweep does it.
+// Nobody waits for them for long, and a later sweep does it.
 func TestWhatWasDeletedWhileSomebodyReadIsOverwrittenLater(t *testing.T) {
 	url := "sqlite:" + filepath.Join(t.TempDir(), "perch.db")
 	db := reopen(t, url)
@@ -105,8 +105,13 @@ func TestWhatWasDeletedWhileSomebodyReadIsOverwrittenLater(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	began := time.Now()
 	if err := db.DeleteAccount(t.Context(), account.ID); err != nil {
 		t.Errorf("deleting while somebody reads: %v", err)
+	}
+	signIn(t, db, ada("eve"), "two", nil, noon)
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("that, and a change after it, took %s", took)
 	}
 	gone(t, db, "one")
 	if !testdb.Holds(t, url, who.ScreenName) {
@@ -115,6 +120,7 @@ func TestWhatWasDeletedWhileSomebodyReadIsOverwrittenLater(t *testing.T) {
 	if _, err := backup.ExecContext(t.Context(), `ROLLBACK`); err != nil {
 		t.Fatal(err)
 	}
+	time.Sleep(time.Second)
 	if _, err := db.Sweep(t.Context(), noon.Add(-time.Hour), noon.Add(-time.Hour)); err != nil {
 		t.Fatal(err)
 	}

@@ -154,11 +154,11 @@ func latest(ctx context.Context, dialect goose.Dialect, db *sql.DB) (version int
 // Close closes the database. The Store is of no use afterwards.
 func (s *Store) Close() error {
 	s.changes.close()
-	err := errors.Join(s.read.Close(), s.write.Close(), s.cache.close())
+	err := errors.Join(s.read.Close(), s.write.Close())
 	if s.keeper != nil {
 		err = errors.Join(err, s.keeper.Close())
 	}
-	return err
+	return errors.Join(err, s.cache.close()) // last: with its file it drops the locks of all
 }
 
 // Ping returns nil when the database answers, and ErrUnavailable otherwise.

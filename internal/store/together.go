@@ -3,9 +3,12 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
+	"time"
 )
 
 // maxTogether is how many changes share one transaction at the most, so that
@@ -24,6 +27,11 @@ type together struct {
 	closing context.Context
 	stop    context.CancelFunc
 	stopped chan struct{}
+
+	// Of work alone: whether the log holds something that was deleted and is to
+	// leave it, and when that was last tried in vain.
+	owed  bool
+	tried time.Time
 }
 
 // waiting is a change that somebody waits for.
@@ -119,9 +127,37 @@ func (t *together) serve(first *waiting) {
 	err = tx.Commit()
 	if err == nil {
 		t.cache.changed(before, wrote, made)
+		t.tidy(ctx, made)
 	}
 	for _, w := range made {
 		w.made <- err
+	}
+}
+
+// tidy overwrites what the log holds of what was deleted, when a change has
+// asked for that. Somebody who reads for long is in the way, and all changes
+// wait meanwhile; so it gives up after 250 ms, and tries again at a change that
+// comes a second later or more.
+func (t *together) tidy(ctx context.Context, made []*waiting) {
+	t.owed = t.owed || slices.ContainsFunc(made, func(w *waiting) bool { return w.what.erase })
+	if !t.owed || time.Since(t.tried) < time.Second {
+		return
+	}
+	conn, err := t.db.Conn(ctx)
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	var busy, pages, moved int
+	_, err = conn.ExecContext(ctx, `PRAGMA busy_timeout(250)`)
+	if err == nil {
+		err = conn.QueryRowContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`).Scan(&busy, &pages, &moved)
+	}
+	if t.owed = err != nil || busy != 0; t.owed {
+		t.tried = time.Now()
+	}
+	if _, err := conn.ExecContext(ctx, `PRAGMA `+waits); err != nil {
+		conn.Raw(func(any) error { return driver.ErrBadConn }) // closes it
 	}
 }
 
