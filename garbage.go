@@ -22,7 +22,7 @@ func collectSeldom() {
 	collected = func(c *canary) {
 		live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 		metrics.Read(live)
-		if p := gcPercent(live[0].Value.Uint64()); p != percent { // to set it stops the world
+		if p := gcPercent(live[0].Value.Uint64()); p != percent {
 			debug.SetGCPercent(p)
 			percent = p
 		}
@@ -33,7 +33,8 @@ func collectSeldom() {
 
 // gcPercent is the GOGC for a heap with so many bytes alive: one that may grow
 // to 16 MiB, fourfold at the most, and twofold at the least, which is Go's rule.
+// It comes in steps, for to set it stops the world.
 func gcPercent(live uint64) int {
 	const room = 16 << 20
-	return int(min(300, max(100, 100*(room-min(room, live))/max(1, live))))
+	return int(min(300, max(100, 100*(room-min(room, live))/max(1, live)/25*25)))
 }
