@@ -112,6 +112,9 @@ func loadHere(addr string, requests [][]byte, body, connections int, length time
 			}
 		}
 	}
+	if answers == 0 {
+		return round{}, fmt.Errorf("no answer of %s in time", addr)
+	}
 	busy := 1 - idle.Seconds()/ended.Seconds()
 	slices.Sort(took)
 	return round{float64(answers) / ended.Seconds(), took[len(took)/2], took[len(took)*99/100], busy}, nil
