@@ -22,8 +22,9 @@ type round struct {
 // load asks a server for a while, on the core that is the load's, over
 // connections that stay open: as soon as one has its answer, it sends the next
 // of the requests. An answer with another status than 200, with a body of other
-// than so many bytes, or that does not come, is an error. It is one thread for all of them (epoll), for a client of
-// net/http would be slower than the servers it measures.
+// than so many bytes, or that does not come, is an error. It is one thread for
+// all of them (epoll), for a client of net/http would be slower than the servers
+// it measures.
 //
 // A load that never sleeps asks again and again whether an answer is there: to
 // wake a sleeper on another core takes the server longer than to write the
