@@ -15,16 +15,14 @@ func TestEveryConnectionHasItsPragmas(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if err := s.DeleteAccount(t.Context(), 1); err != nil { // which changes one for a moment
-		t.Fatal(err)
-	}
 
 	for _, pool := range []struct {
 		name        string
 		db          *sql.DB
 		connections int
+		wait        string // milliseconds
 		queryOnly   string
-	}{{"write", s.write, 1, "0"}, {"read", s.read, readers, "1"}, {"keeper", s.keeper, 1, "1"}} {
+	}{{"write", s.write, 1, "4000", "0"}, {"read", s.read, readers, "4000", "1"}, {"keeper", s.keeper, 1, "250", "1"}} {
 		for range pool.connections {
 			conn, err := pool.db.Conn(t.Context())
 			if err != nil {
@@ -32,7 +30,7 @@ func TestEveryConnectionHasItsPragmas(t *testing.T) {
 			}
 			defer conn.Close()
 			for pragma, want := range map[string]string{
-				"journal_mode": "wal", "synchronous": "2", "busy_timeout": "4000", "foreign_keys": "1", "secure_delete": "1",
+				"journal_mode": "wal", "synchronous": "2", "busy_timeout": pool.wait, "foreign_keys": "1", "secure_delete": "1",
 				"query_only": pool.queryOnly,
 			} {
 				if got := ask(t, conn, pragma); got != want {

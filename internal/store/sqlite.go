@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/pressly/goose/v3"
 	_ "modernc.org/sqlite"
@@ -27,12 +28,12 @@ func openSQLite(ctx context.Context, url string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("creating the database: %w", err)
 	}
-	write, err := sql.Open("sqlite", dsn(path))
+	write, err := sql.Open("sqlite", dsn(path, patience))
 	if err != nil {
 		return nil, fmt.Errorf("opening the database: %w", err)
 	}
 	write.SetMaxOpenConns(1) // SQLite has one writer, and a queue here is kinder than SQLITE_BUSY
-	read, err := sql.Open("sqlite", dsn(path, "query_only(1)"))
+	read, err := sql.Open("sqlite", dsn(path, patience, "query_only(1)"))
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("opening the database: %w", err), write.Close())
 	}
@@ -47,15 +48,16 @@ func openSQLite(ctx context.Context, url string) (*Store, error) {
 		return nil, errors.Join(err, read.Close(), write.Close())
 	}
 	cache := newCache(path)
-	return &Store{write: write, read: read, keeper: keeper, changes: newTogether(write, file, cache), file: file, cache: cache}, nil
+	return &Store{write: write, read: read, keeper: keeper, changes: newTogether(write, keeper, file, cache), file: file, cache: cache}, nil
 }
 
-// openKeeper opens the one connection that no statement of others runs on. The
-// others are closed when a statement is broken off; were all of them, another
+// openKeeper opens the one connection whose statements are never broken off.
+// The others are closed when that becomes of theirs; were all of them, another
 // process that closes the database would take the WAL-index away, and the
-// cache would look at one that nobody changes any more.
+// cache would look at one that nobody changes any more. It waits for others for
+// 250 ms alone.
 func openKeeper(ctx context.Context, path string) (*sql.DB, error) {
-	keeper, err := sql.Open("sqlite", dsn(path, "query_only(1)"))
+	keeper, err := sql.Open("sqlite", dsn(path, 250*time.Millisecond, "query_only(1)"))
 	if err != nil {
 		return nil, fmt.Errorf("opening the database: %w", err)
 	}
@@ -92,15 +94,11 @@ func createPrivate(path string) (*file, error) {
 	return &file{path, info}, errors.Join(err, f.Close())
 }
 
-// waits is how long a connection waits for another process, in milliseconds:
-// patience.
-const waits = "busy_timeout(4000)"
-
-// dsn says what every connection of the pool must be like. A pragma run by
-// hand would reach one connection only.
-func dsn(path string, more ...string) string {
+// dsn says what every connection of the pool must be like, which waits so long
+// for others. A pragma run by hand would reach one connection only.
+func dsn(path string, wait time.Duration, more ...string) string {
 	pragmas := append([]string{
-		waits, // the driver cannot tell two of them apart
+		fmt.Sprintf("busy_timeout(%d)", wait.Milliseconds()),
 		"journal_mode(WAL)",
 		"synchronous(FULL)", // a loss of power must not undo a sign-out
 		"foreign_keys(1)",

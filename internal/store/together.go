@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"fmt"
 	"runtime/debug"
@@ -21,6 +20,7 @@ const maxTogether = 64
 // and none is acknowledged before all that came of it is on the disk.
 type together struct {
 	db      *sql.DB
+	keeper  *sql.DB
 	file    *file
 	cache   *cache
 	waiting chan *waiting
@@ -42,8 +42,8 @@ type waiting struct {
 	made   chan error // takes one
 }
 
-func newTogether(db *sql.DB, f *file, c *cache) *together {
-	t := &together{db: db, file: f, cache: c, waiting: make(chan *waiting), stopped: make(chan struct{})}
+func newTogether(db, keeper *sql.DB, f *file, c *cache) *together {
+	t := &together{db: db, keeper: keeper, file: f, cache: c, waiting: make(chan *waiting), stopped: make(chan struct{})}
 	t.closing, t.stop = context.WithCancel(context.Background())
 	go t.work()
 	return t
@@ -127,7 +127,7 @@ func (t *together) serve(first *waiting) {
 	err = tx.Commit()
 	if err == nil {
 		t.cache.changed(before, wrote, made)
-		t.tidy(ctx, made)
+		t.tidy(made)
 	}
 	for _, w := range made {
 		w.made <- err
@@ -138,26 +138,15 @@ func (t *together) serve(first *waiting) {
 // asked for that. Somebody who reads for long is in the way, and all changes
 // wait meanwhile; so it gives up after 250 ms, and tries again at a change that
 // comes a second later or more.
-func (t *together) tidy(ctx context.Context, made []*waiting) {
+func (t *together) tidy(made []*waiting) {
 	t.owed = t.owed || slices.ContainsFunc(made, func(w *waiting) bool { return w.what.erase })
 	if !t.owed || time.Since(t.tried) < time.Second {
 		return
 	}
-	conn, err := t.db.Conn(ctx)
-	if err != nil {
-		return
-	}
-	defer conn.Close()
 	var busy, pages, moved int
-	_, err = conn.ExecContext(ctx, `PRAGMA busy_timeout(250)`)
-	if err == nil {
-		err = conn.QueryRowContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`).Scan(&busy, &pages, &moved)
-	}
+	err := t.keeper.QueryRow(`PRAGMA wal_checkpoint(TRUNCATE)`).Scan(&busy, &pages, &moved)
 	if t.owed = err != nil || busy != 0; t.owed {
 		t.tried = time.Now()
-	}
-	if _, err := conn.ExecContext(ctx, `PRAGMA `+waits); err != nil {
-		conn.Raw(func(any) error { return driver.ErrBadConn }) // closes it
 	}
 }
 
