@@ -60,7 +60,7 @@ func loadHere(addr string, requests [][]byte, body, connections int, length time
 		return requests[next%len(requests)]
 	}
 	for range connections {
-		c, err := dial(addr, body)
+		c, err := dial(addr)
 		if err != nil {
 			return round{}, err
 		}
@@ -98,7 +98,7 @@ func loadHere(addr string, requests [][]byte, body, connections int, length time
 		}
 		for _, event := range events[:max(n, 0)] {
 			c := byFD[event.Fd]
-			whole, err := c.receive()
+			whole, err := c.receive(body)
 			if err != nil {
 				return round{}, err
 			}
@@ -124,13 +124,12 @@ func loadHere(addr string, requests [][]byte, body, connections int, length time
 // A connection has one request under way.
 type connection struct {
 	fd       int
-	body     int // bytes of each answer
 	sent     time.Time
 	received []byte // of the answer, so far
 	buffer   [16 << 10]byte
 }
 
-func dial(addr string, body int) (*connection, error) {
+func dial(addr string) (*connection, error) {
 	to, err := net.ResolveTCPAddr("tcp4", addr)
 	if err != nil {
 		return nil, err
@@ -143,7 +142,7 @@ func dial(addr string, body int) (*connection, error) {
 		unix.Close(fd)
 		return nil, fmt.Errorf("connecting to %s: %w", addr, err)
 	}
-	return &connection{fd: fd, body: body}, unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	return &connection{fd: fd}, unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 }
 
 func (c *connection) send(request []byte) error {
@@ -155,8 +154,9 @@ func (c *connection) send(request []byte) error {
 	return err
 }
 
-// receive reads what has come, and tells whether that is the whole answer.
-func (c *connection) receive() (whole bool, err error) {
+// receive reads what has come, and tells whether that is the whole answer, whose
+// body has to have so many bytes.
+func (c *connection) receive(want int) (whole bool, err error) {
 	n, err := unix.Read(c.fd, c.buffer[len(c.received):])
 	if err != nil {
 		return false, err
@@ -173,8 +173,8 @@ func (c *connection) receive() (whole bool, err error) {
 		return false, fmt.Errorf("an answer that is not 200: %.300q", c.received)
 	}
 	length, err := contentLength(head)
-	if err == nil && length != c.body {
-		err = fmt.Errorf("an answer of %d bytes and not %d: %.300q", length, c.body, c.received)
+	if err == nil && length != want {
+		err = fmt.Errorf("an answer of %d bytes and not %d: %.300q", length, want, c.received)
 	}
 	return len(body) >= length, err
 }
