@@ -127,10 +127,9 @@ func usage(cmd *cobra.Command) error {
 		}
 	}
 	settings := cmd.Root().PersistentFlags()
-	if one := cmd.Annotations[knows]; one != "" {
-		all := settings
+	if one := settings.Lookup(cmd.Annotations[knows]); one != nil {
 		settings = pflag.NewFlagSet("", pflag.ContinueOnError)
-		settings.AddFlag(all.Lookup(one))
+		settings.AddFlag(one)
 	}
 	fmt.Fprintf(&b, "\nFlags:\n%s\nSettings:\n%s", cmd.LocalNonPersistentFlags().FlagUsagesWrapped(columns), settings.FlagUsagesWrapped(columns))
 	_, err := fmt.Fprint(cmd.OutOrStdout(), b.String())
