@@ -194,6 +194,19 @@ func (t *tab) do(what string, steps ...chromedp.Action[chromedp.Void]) {
 	}
 }
 
+// onceFound takes a step on an element, and again when the element was replaced
+// after it was found: by then nothing was done to it.
+func onceFound(step chromedp.Action[chromedp.Void]) chromedp.Action[chromedp.Void] {
+	return func(ctx context.Context, target *chromedp.Target) (chromedp.Void, error) {
+		for {
+			none, err := step(ctx, target)
+			if err == nil || !strings.Contains(err.Error(), "Could not find node with given id") {
+				return none, err
+			}
+		}
+	}
+}
+
 // visit opens an address: a path, or a whole URL.
 func (t *tab) visit(link string) {
 	t.Helper()
@@ -205,18 +218,18 @@ func (t *tab) visit(link string) {
 
 func (t *tab) click(selector string) {
 	t.Helper()
-	t.do("clicking "+selector, chromedp.Click(chromedp.CSS(selector), chromedp.NodeVisible))
+	t.do("clicking "+selector, onceFound(chromedp.Click(chromedp.CSS(selector), chromedp.NodeVisible)))
 }
 
 func (t *tab) write(selector, text string) {
 	t.Helper()
-	t.do("typing into "+selector, chromedp.SendKeys(chromedp.CSS(selector), text))
+	t.do("typing into "+selector, onceFound(chromedp.SendKeys(chromedp.CSS(selector), text)))
 }
 
 // press puts the focus on an element, as the Tab key does, and presses Enter.
 func (t *tab) press(selector string) {
 	t.Helper()
-	t.do("pressing "+selector, chromedp.Focus(chromedp.CSS(selector)), chromedp.KeyEvent("\r"))
+	t.do("pressing "+selector, onceFound(chromedp.Focus(chromedp.CSS(selector))), chromedp.KeyEvent("\r"))
 }
 
 // ask evaluates an expression in the page, once.
